@@ -1,0 +1,1 @@
+"""One file per command, thin: parse, call one library function, print."""

@@ -1,0 +1,1 @@
+"""Reports: typed blocks, charts as SVG, and the page that draws them."""

@@ -1,0 +1,1 @@
+"""Pictures: reading, the resident cache, thumbnails."""

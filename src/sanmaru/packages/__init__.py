@@ -1,0 +1,1 @@
+"""The model package: a folder that predicts without the project."""

@@ -1,0 +1,334 @@
+"""The project file: one YAML file that describes the problem, read strictly.
+
+Unknown keys are errors that name the nearest known key and the line they stand on. The file is the union of the
+configs that live beside their owners, discriminated by `task` and `model.kind`, and so this module stands above
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
+
+from sanmaru.config import Config
+from sanmaru.errors import ProjectFileError, nearest
+from sanmaru.tables.config import DataConfig, SplitConfig
+from sanmaru.tasks.image_classification.config import ImageModelConfig
+from sanmaru.tasks.tabular.config import TabularModelConfig
+from sanmaru.training.config import TrainConfig
+
+FILE_NAME = "sanmaru.yaml"
+
+
+class ClusterConfig(Config):
+    """Where folds run: in this process, in worker processes, or on Ray."""
+
+    kind: Annotated[str, Field(pattern=r"^(inline|processes|ray|ray://.+)$")] = "inline"
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Items run at once; one per core where absent."""
+
+
+class StorageConfig(Config):
+    """Where runs, the registry and caches are kept, relative to the project folder unless absolute."""
+
+    runs: str = "runs"
+    models: str = "models"
+    """Folder that holds the registered model packages."""
+    tracking: str = "sqlite:///mlflow.db"
+    """MLflow tracking and registry store (an SQLAlchemy URL or an MLflow server)."""
+    cache: str = ".cache"
+
+
+class _ProjectFile(Config):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9가-힣][A-Za-z0-9가-힣._-]*$", max_length=80)]
+    """Also the default name under which models are registered."""
+    problem: str = ""
+    """What is to be told from what, for whom. Appears on the report and the model card."""
+    goal: str = ""
+    constraints: str = ""
+    baseline: str = ""
+    """What is done today, or the score to beat."""
+    data: DataConfig
+    split: SplitConfig = SplitConfig()
+    train: TrainConfig = TrainConfig()
+    metric: str | None = None
+    """The one metric that selects checkpoints and ranks runs; the task's usual one where absent."""
+    seed: int = 7
+    cluster: ClusterConfig = ClusterConfig()
+    storage: StorageConfig = StorageConfig()
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, value: str | None) -> str | None:
+        from sanmaru.metrics.names import NAMES
+
+        if value is not None and value not in NAMES:
+            raise ValueError(f"unknown metric {value!r}. {nearest(value, NAMES)}")
+        return value
+
+
+class ImageClassificationFile(_ProjectFile):
+    """A project file whose task is image classification."""
+
+    task: Literal["image-classification"]
+    model: ImageModelConfig = ImageModelConfig()
+
+
+class TabularFile(_ProjectFile):
+    """A project file whose task is tabular: regression, binary or multiclass, told from the target."""
+
+    task: Literal["tabular"]
+    model: TabularModelConfig = Field(
+        default_factory=lambda: TypeAdapter(TabularModelConfig).validate_python({"kind": "lightgbm"})
+    )
+    problem_type: Literal["auto", "regression", "classification"] = "auto"
+
+
+ProjectFile = Annotated[ImageClassificationFile | TabularFile, Field(discriminator="task")]
+_ADAPTER: TypeAdapter[ImageClassificationFile | TabularFile] = TypeAdapter(ProjectFile)
+
+
+class Project:
+    """A folder with a project file, and the file's validated content.
+
+    Example:
+        >>> project = Project.load("my-project", "train.epochs=3")      # doctest: +SKIP
+        >>> project.file.train.epochs                                   # doctest: +SKIP
+        3
+    """
+
+    def __init__(self, folder: Path, file: ImageClassificationFile | TabularFile) -> None:
+        self.folder = folder
+        self.file = file
+
+    @classmethod
+    def load(cls, path: str | Path = ".", *overrides: str) -> Project:
+        """Read the project file of a folder, or a project file itself, with fields overridden.
+
+        Args:
+            path: The project folder, the file, or a folder below the project folder.
+            overrides: Texts such as ``"train.learning_rate=1e-3"``; the value is read as YAML.
+
+        Raises:
+            ProjectFileError: when the file is absent, is not YAML, or has a wrong or unknown key.
+        """
+        file = _find(Path(path))
+        content, lines = _parse(file)
+        for override in overrides:
+            _apply(content, override)
+        return cls(file.parent.resolve(), validate(content, source=file, lines=lines))
+
+    @classmethod
+    def from_dict(cls, folder: str | Path, content: Mapping[str, Any]) -> Project:
+        """Make a project from plain values instead of a file; paths are relative to `folder`."""
+        return cls(Path(folder).resolve(), validate(dict(content), source=None, lines={}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field, defaults included, as plain values that `from_dict` takes back."""
+        return self.file.model_dump(mode="json")
+
+    def with_overrides(self, *overrides: str) -> Project:
+        """Return a copy with fields overridden, as `load` does."""
+        content = self.to_dict()
+        for override in overrides:
+            _apply(content, override)
+        return Project(self.folder, validate(content, source=None, lines={}))
+
+    def path(self, relative: str) -> Path:
+        """Resolve a path of the project file against the project folder."""
+        return (self.folder / Path(relative).expanduser()).resolve()
+
+    @property
+    def name(self) -> str:
+        """The project's name."""
+        return self.file.name
+
+    @property
+    def runs_folder(self) -> Path:
+        """Where runs are kept."""
+        return self.path(self.file.storage.runs)
+
+    @property
+    def models_folder(self) -> Path:
+        """Where registered packages are kept."""
+        return self.path(self.file.storage.models)
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where decoded pictures and other things that can be made again are kept."""
+        return self.path(self.file.storage.cache)
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's store; a relative SQLite path is resolved against the project folder."""
+        uri = self.file.storage.tracking
+        prefix = "sqlite:///"
+        if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
+            return prefix + str(self.folder / uri.removeprefix(prefix))
+        return uri
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of the project file, for editors."""
+    schema = _ADAPTER.json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Sanmaru project file", **schema}
+
+
+def validate(
+    content: dict[str, Any], *, source: Path | None, lines: Mapping[tuple[str, ...], int]
+) -> ImageClassificationFile | TabularFile:
+    """Check plain values against the schema.
+
+    Raises:
+        ProjectFileError: naming every wrong key, its line where known, and the nearest right one.
+    """
+    model = content.get("model")
+    if content.get("task") == "tabular" and isinstance(model, dict) and "kind" not in model:
+        content = {**content, "model": {"kind": "lightgbm", **model}}  # as where `model` is absent
+    try:
+        return _ADAPTER.validate_python(content)
+    except ValidationError as error:
+        where = str(source) if source else "project"
+        problems = [_explain(content, problem, lines) for problem in error.errors()]
+        raise ProjectFileError(f"{where}: " + "\n  ".join(problems)) from None
+
+
+def _explain(content: dict[str, Any], problem: Mapping[str, Any], lines: Mapping[tuple[str, ...], int]) -> str:
+    tags = {content.get("task")}
+    model = content.get("model")
+    if isinstance(model, dict):
+        tags.add(model.get("kind"))
+    # A discriminated union puts the chosen tag into the location; the user never wrote it there.
+    location: list[str] = []
+    value: Any = content
+    for part in problem["loc"]:
+        text = str(part)
+        inside = (isinstance(value, Mapping) and text in value) or isinstance(value, list | tuple)
+        if text in tags and not inside:
+            continue
+        location.append(text)
+        value = value.get(text) if isinstance(value, Mapping) else None
+    key = ".".join(location)
+    line = next((lines[tuple(location[:n])] for n in range(len(location), 0, -1) if tuple(location[:n]) in lines), None)
+    at = f"line {line}: " if line else ""
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{at}unknown key {key!r}. {nearest(location[-1], _siblings(content, location))}"
+        case "missing":
+            return f"{at}the key {key!r} is missing."
+        case "union_tag_not_found":
+            tag = "task" if not location else f"{key}.kind"
+            return f"{at}the key {tag!r} is missing. Known: {_tags(problem)}."
+        case "union_tag_invalid":
+            tag = problem["ctx"]["tag"]
+            name = "task" if not location else f"{key}.kind"
+            return f"{at}unknown {name} {tag!r}. {nearest(tag, _tags(problem).replace(chr(39), '').split(', '))}"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem.get("input")
+    shown = "" if isinstance(given, dict | Config) else f" (got {given!r})"
+    return f"{at}{key}: {message}{shown}"
+
+
+def _tags(problem: Mapping[str, Any]) -> str:
+    context = problem.get("ctx", {})
+    return str(context.get("expected_tags") or "'image-classification', 'tabular'")
+
+
+def _siblings(content: Mapping[str, Any], location: list[str]) -> Iterable[str]:
+    """Names of the fields that could stand where an unknown key stood, from the schema itself."""
+    schema = _ADAPTER.json_schema()
+    definitions = schema["$defs"]
+    task = {"image-classification": "ImageClassificationFile", "tabular": "TabularFile"}[content["task"]]
+    node = definitions[task]
+    for part in location[:-1]:
+        node = node.get("properties", {}).get(part, {})
+        options = node.get("anyOf") or node.get("oneOf") or [node]
+        chosen = [definitions[o["$ref"].rsplit("/", 1)[-1]] for o in options if "$ref" in o]
+        if len(chosen) > 1 and isinstance(content.get(part), Mapping):
+            kind = content[part].get("kind")
+            chosen = [c for c in chosen if c["properties"].get("kind", {}).get("const") == kind] or chosen
+        node = chosen[0] if chosen else node
+    return list(node.get("properties", {}))
+
+
+def _find(path: Path) -> Path:
+    if path.is_file():
+        return path
+    start = path.resolve()
+    for folder in (start, *start.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+    raise ProjectFileError(
+        f"no {FILE_NAME} in {start} or above it. Make one with: sanmaru new --data train.csv --target COLUMN"
+    )
+
+
+def _parse(file: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
+    import yaml
+
+    try:
+        text = file.read_text(encoding="utf-8")
+        content = yaml.load(text, Loader=_loader())
+        node = yaml.compose(text, Loader=_loader())
+    except UnicodeDecodeError as error:
+        raise ProjectFileError(f"{file} is not UTF-8 (byte {error.start}). Save it as UTF-8.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        raise ProjectFileError(f"{file}{line}: not valid YAML: {getattr(error, 'problem', error)}") from error
+    if not isinstance(content, dict):
+        raise ProjectFileError(f"{file} should hold `key: value` lines, got {type(content).__name__}.")
+    lines: dict[tuple[str, ...], int] = {}
+    _collect_lines(node, (), lines)
+    return content, lines
+
+
+def _loader() -> Any:
+    """YAML's safe loader, which also reads 1e-3 as a number, as YAML 1.2 does and PyYAML does not."""
+    import re
+
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+    )
+    return Loader
+
+
+def _collect_lines(node: Any, path: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> None:
+    import yaml
+
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*path, str(key.value))
+            if here in lines:
+                raise ProjectFileError(f"line {key.start_mark.line + 1}: the key {'.'.join(here)!r} stands twice.")
+            lines[here] = key.start_mark.line + 1
+            _collect_lines(value, here, lines)
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    import yaml
+
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ProjectFileError(f"an override is key=value, such as train.epochs=3, got {override!r}")
+    try:
+        value = yaml.load(text, Loader=_loader())
+    except yaml.YAMLError as error:
+        raise ProjectFileError(f"the value of {override!r} is not valid YAML: {error}") from error
+    node = content
+    *parents, last = key.split(".")
+    for part in parents:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            raise ProjectFileError(f"{override!r}: {part!r} holds a single value and has no field {last!r}")
+    if last == "kind" and isinstance(node.get(last), str) and node[last] != value:
+        node.clear()  # another kind has other fields; those of the old one would be unknown keys
+    node[last] = value

@@ -1,0 +1,1 @@
+"""Registered versions, aliases, promotion gates and the log of moves."""

@@ -1,0 +1,1 @@
+"""Online serving: the app, batching, reload, keys, pages."""

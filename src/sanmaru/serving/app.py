@@ -1,0 +1,175 @@
+"""The service: FastAPI for its surface, and `POST /predict` before any routing.
+
+app = create_app(FolderSource(Path("runs/last/package")))        # any ASGI server runs it
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from sanmaru.serving.batching import Batcher
+from sanmaru.serving.errors import error_body
+from sanmaru.serving.keys import Keys
+from sanmaru.serving.metrics import Metrics
+from sanmaru.serving.openapi import components, describe_predict
+from sanmaru.serving.pages import card_page, try_page
+from sanmaru.serving.predict import BasePredict
+from sanmaru.serving.reload import Poller
+from sanmaru.serving.settings import Settings
+from sanmaru.serving.slot import Slot
+from sanmaru.serving.source import ModelSource
+
+
+class Service(BasePredict):
+    """One model under one name, as an ASGI application with a life of its own: poller and worker thread.
+
+    They start and stop with the server (ASGI lifespan).
+    """
+
+    def __init__(self, source: ModelSource, settings: Settings, keys: Keys, metrics_folder: Path | None = None) -> None:
+        metrics = Metrics(metrics_folder)
+        super().__init__(Slot(metrics), Batcher(settings, self._count_batch), settings, keys, metrics)
+        self.source = source
+        self.poller = Poller(source, self.slot, settings, keys)
+        self.metrics.queue_length = self.batcher.__len__
+        self.api = _surface(self)
+        # Only the pages need to know the address that a proxy saw; uvicorn would work it out for every request.
+        self.elsewhere = ProxyHeadersMiddleware(self.api)  # type: ignore[arg-type, assignment]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """Run the poller and the worker thread while the server runs."""
+        self.batcher.start(asyncio.get_running_loop())
+        self.poller.start()
+        keeping = asyncio.create_task(self._keep_house())
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            self.poller.stop()
+            self.batcher.stop()
+
+    async def _keep_house(self) -> None:
+        pause_s = min(0.25, self.settings.timeout_s / 4)
+        kept = 0.0
+        while True:
+            await asyncio.sleep(pause_s)
+            self.cut_slow()
+            if time.monotonic() - kept > 1.0:
+                kept = time.monotonic()
+                self.metrics.keep()
+
+    def _count_batch(self, rows: int) -> None:
+        self.metrics.batches.add(rows)
+        self.metrics.rows += rows
+
+
+def create_app(
+    source: ModelSource,
+    settings: Settings | None = None,
+    keys: Keys | None = None,
+    *,
+    metrics_folder: Path | None = None,
+) -> Service:
+    """Make the service.
+
+    Args:
+        source: Says which version to serve; asked again every few seconds.
+        settings: Limits; the usual ones where absent.
+        keys: API keys; open to everybody where absent.
+        metrics_folder: Shared by the worker processes of one service, so that `/metrics` adds them up.
+
+    Returns:
+        An ASGI application.
+    """
+    return Service(source, settings or Settings(), keys or Keys(), metrics_folder)
+
+
+def _surface(service: Service) -> FastAPI:
+    api = FastAPI(
+        title=f"{service.source.name}: a model served by Sanmaru",
+        lifespan=service.lifespan,
+        redoc_url=None,
+    )
+
+    @api.get("/", response_class=HTMLResponse, tags=["pages"], summary="The model's card")
+    async def card(request: Request) -> HTMLResponse:
+        page = card_page(service.slot, service.source, str(request.base_url), needs_key=service.keys.active)
+        return _page(page)
+
+    @api.get("/try", response_class=HTMLResponse, tags=["pages"], summary="Try the model")
+    async def try_it() -> HTMLResponse:
+        model = service.slot.current
+        if model is None:
+            return _page(card_page(service.slot, service.source, "", needs_key=service.keys.active), status=503)
+        return _page(try_page(model, needs_key=service.keys.active))
+
+    @api.get("/health", tags=["operation"], summary="Whether the process answers")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @api.get("/ready", tags=["operation"], summary="Whether a warm model is loaded (503 until then)")
+    async def ready() -> JSONResponse:
+        content = readiness(service)
+        return JSONResponse(content, status_code=200 if content["ready"] else 503)
+
+    @api.get("/metrics", tags=["operation"], summary="Counts in Prometheus' text format")
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @api.exception_handler(HTTPException)
+    async def refuse(_: Request, error: HTTPException) -> Response:
+        content = error_body(str(error.detail), None)
+        return Response(content, status_code=error.status_code, headers=error.headers, media_type="application/json")
+
+    @api.get("/predict", include_in_schema=False)
+    async def wrong_method() -> None:
+        raise HTTPException(405, "/predict takes POST; /try is the page to try it by hand", headers={"allow": "POST"})
+
+    plain = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        api.openapi_schema = None
+        schema = plain()
+        schema["paths"]["/predict"] = {"post": describe_predict(service.slot.current)}
+        for kind, parts in components().items():
+            schema.setdefault("components", {}).setdefault(kind, {}).update(parts)
+        model = service.slot.current
+        schema["info"]["version"] = "none" if model is None else str(model.version)
+        return schema
+
+    api.openapi = openapi  # type: ignore[method-assign]
+    return api
+
+
+def readiness(service: Service) -> dict[str, Any]:
+    """Return what `/ready` answers."""
+    model, refusal = service.slot.current, service.slot.refusal
+    return {
+        "ready": model is not None,
+        "model": service.source.name,
+        "alias": service.source.alias or None,
+        "version": None if model is None else model.version,
+        "since": None if model is None else model.since,
+        "path": None if model is None else ("inline" if model.inline_rows else "worker thread"),
+        "row_ms": None if model is None else round(model.warmth.row_ms, 4),
+        "refused": None if refusal is None else {"version": refusal.candidate.version, "reason": refusal.reason},
+        "registry": service.slot.source_error or "ok",
+    }
+
+
+def _page(page: tuple[str, str], status: int = 200) -> HTMLResponse:
+    text, policy = page
+    return HTMLResponse(
+        text, status_code=status, headers={"content-security-policy": policy, "cache-control": "no-store"}
+    )

@@ -1,0 +1,1 @@
+"""Tables: reading, roles, contract, splits, the proposal of a project file."""

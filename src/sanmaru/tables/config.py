@@ -1,0 +1,69 @@
+"""What the project file says of the data and of the split."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from sanmaru.config import Config
+
+MISSING_MARKERS = ("", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None", "?", "-")
+
+
+class DataConfig(Config):
+    """Where the data lies and which column plays which role. Paths are relative to the project folder."""
+
+    train: str
+    """Table (csv, tsv, parquet, jsonl) or a folder with one sub-folder of pictures per class."""
+    test: str | None = None
+    """Rows to predict, in the same form, usually without the target."""
+    images: str | None = None
+    """Folder that the paths in the image column are relative to; the table's own folder where absent."""
+    id: str | None = None
+    """Column that names a row. Where absent, rows are numbered from 0 in a column `row`."""
+    target: tuple[str, ...] = ()
+    """Column (or columns) to predict. A folder per class needs none: the target is called `label`."""
+    group: str | None = None
+    """Column of the entity that a row belongs to; rows of one group are never torn apart by a split."""
+    time: str | None = None
+    """Column that orders rows in time."""
+    image: str | None = None
+    """Column with the path of a picture."""
+    features: tuple[str, ...] | None = None
+    """Columns to learn from; where absent, all that have no other role and are not dropped."""
+    drop: tuple[str, ...] = ()
+    """Columns to leave out."""
+    missing: tuple[str, ...] = MISSING_MARKERS
+    """Cell texts that mean "no value"."""
+    encoding: str = "utf-8"
+    """Text encoding of csv, tsv and jsonl files, e.g. `cp949` for many Korean office exports."""
+
+    @field_validator("target", "features", "drop", "missing", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+
+class SplitConfig(Config):
+    """How rows are divided into folds."""
+
+    kind: Literal["random", "stratified", "grouped", "stratified-grouped", "time", "column"] = "random"
+    folds: Annotated[int, Field(ge=2, le=100)] = 5
+    seed: int = 7
+    bins: Annotated[int, Field(ge=2, le=100)] = 10
+    """Quantile bins of a numeric target, when a stratified split is asked for."""
+    column: str | None = None
+    """Column with the fold of each row (whole numbers from 0; missing = only ever trained on), kind `column`."""
+    gap: Annotated[int, Field(ge=0)] = 0
+    """Rows (in time order) left out between training and validation, kind `time`."""
+    window: Literal["expanding", "rolling"] = "expanding"
+    """Whether training starts at the beginning of time or at a fixed distance, kind `time`."""
+    reuse: str | None = None
+    """A run whose stored folds are taken as they are (rows are matched by id)."""
+
+    @model_validator(mode="after")
+    def _column_named(self) -> SplitConfig:
+        if self.kind == "column" and not self.column:
+            raise ValueError("split.kind 'column' needs split.column, the column that holds each row's fold")
+        return self

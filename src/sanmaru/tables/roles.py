@@ -1,0 +1,30 @@
+"""Which column of a table plays which role."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+ROW_ID = "row"
+"""Name of the id column that is made where the data has none: the row's position from 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """Column names by role. Every name stands in the table that was read with it."""
+
+    id: str
+    targets: tuple[str, ...]
+    features: tuple[str, ...] = ()
+    group: str | None = None
+    time: str | None = None
+    image: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `from_json` takes back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Roles:
+        """Rebuild roles from `to_json`."""
+        return cls(**{**value, "targets": tuple(value["targets"]), "features": tuple(value["features"])})

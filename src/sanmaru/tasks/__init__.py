@@ -1,0 +1,1 @@
+"""What is learned: one module or folder per task, behind the two protocols of `base`."""

@@ -1,0 +1,342 @@
+"""A network fitted to pictures. Fitting needs torch; a saved one answers through ONNX Runtime and loads no torch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from sanmaru.errors import DataError
+from sanmaru.files import read_json, write_json
+from sanmaru.images.read import READER_VERSION, UnreadableImageError, UnreadablePicturesError, read_square
+from sanmaru.images.store import ImageStore
+from sanmaru.openmp import wait_passively
+from sanmaru.tasks.image_classification.config import NetworkConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from sanmaru.tasks.base import Estimator, FitContext, RowEncoder
+    from sanmaru.training.config import TrainConfig
+
+BATCH_PIXELS = 2**20
+"""Pixels that go through the network at once when predicting: 256 pictures of 64 pixels a side, 20 of 224."""
+
+
+class NetworkEstimator:
+    """One network for one target.
+
+    Args:
+        config: Backbone and picture size.
+        image: Name of the column of pictures (paths or encoded bytes).
+        classes: Number of classes.
+        train: How it is trained; not needed by a loaded one.
+        truth: Gives class codes (n,) of a table; not needed by a loaded one.
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        *,
+        image: str,
+        classes: int,
+        train: TrainConfig | None = None,
+        truth: Callable[[pl.DataFrame], np.ndarray] | None = None,
+    ) -> None:
+        self.config = config
+        self.image = image
+        self.classes = classes
+        self.encoding = f"picture-{config.image_size}-v{READER_VERSION}"
+        self._train = train
+        self._truth = truth
+        self._threads = 1
+        self._cache: Path | None = None
+        self._network: nn.Module | None = None
+        self._normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+        self._sample: np.ndarray | None = None
+        self._details: dict[str, Any] = {}
+        self._folder: Path | None = None
+        self._session: Any = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(cls, folder: Path) -> NetworkEstimator:
+        """Read what `save` wrote; torch stays unloaded.
+
+        Raises:
+            DataError: when the folder is not one of ours, or of a newer form.
+        """
+        content = read_json(folder / "estimator.json")
+        if content.get("kind") != "network" or content.get("version") != 1:
+            raise DataError(f"{folder} does not hold a network that this version of Sanmaru can read.")
+        estimator = cls(
+            NetworkConfig.model_validate(content["config"]), image=content["image"], classes=content["classes"]
+        )
+        # What a picture is turned into belongs to the saved network, not to the reader of today.
+        estimator.encoding = content["encoding"]
+        estimator._details = content["details"]
+        estimator._folder = folder
+        return estimator
+
+    @property
+    def threads(self) -> int:
+        """Cores that reading pictures and `forward` may use."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, value: int) -> None:
+        with self._lock:
+            self._threads = max(1, value)
+            self._session = None
+
+    def fit(self, train: pl.DataFrame, valid: pl.DataFrame | None, context: FitContext) -> None:
+        """Train on `train`; `valid`, where given, selects the best epoch by `context.metric`."""
+        wait_passively()  # before torch brings its OpenMP
+        import torch
+
+        from sanmaru.tasks.image_classification.backbones import build
+        from sanmaru.training.batches import ImageBatches, channel_statistics
+        from sanmaru.training.loop import epoch_seed, limited_threads, pick_device, train_network
+        from sanmaru.training.losses import make_loss
+
+        if self._train is None or self._truth is None:
+            raise RuntimeError("a loaded estimator cannot be fitted again")
+        self._cache, self.threads = context.cache, context.threads
+        device = pick_device(self._train.device, context.device)
+        labels = self._truth(train)
+        with limited_threads(context.threads), torch.random.fork_rng():
+            pictures = self._resident(train, context)
+            torch.manual_seed(epoch_seed(context.seed, 0, stream=2))
+            # The project folder is one of those above the fold's own: paths of the project file are relative to it.
+            built = build(self.config, self.classes, context.folder.resolve().parents)
+            mean, std = built.mean, built.std
+            if mean is None or std is None:
+                mean, std = channel_statistics(pictures.array, pictures.positions)
+            self._normalisation = (mean, std)
+            network = built.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            fit_rows = ImageBatches(
+                pictures.array,
+                pictures.positions,
+                labels,
+                mean=mean,
+                std=std,
+                augmentations=self._train.augment,
+                device=device,
+            )
+            valid_rows = None
+            build_s = pictures.build_s
+            if valid is not None and len(valid):
+                others = self._resident(valid, context)
+                build_s = max(build_s, others.build_s)
+                valid_rows = ImageBatches(
+                    others.array, others.positions, self._truth(valid), mean=mean, std=std, device=device
+                )
+            ended = train_network(
+                network,
+                fit_rows,
+                valid_rows,
+                loss=make_loss(self._train.loss, labels, self.classes).to(device),
+                config=self._train,
+                context=context,
+                identity={
+                    "model": self.config.model_dump(mode="json"),
+                    "train": self._train.model_dump(mode="json"),
+                    "classes": self.classes,
+                    "rows": [len(fit_rows), len(valid_rows) if valid_rows is not None else 0],
+                    "labels": int(labels.sum()),
+                    "seed": context.seed,
+                    "metric": context.metric.name,
+                    "normalisation": [list(mean), list(std)],
+                },
+            )
+        self._network = network
+        spread = np.linspace(0, len(pictures.positions) - 1, min(8, len(pictures.positions))).astype(np.int64)
+        self._sample = np.array(pictures.array[pictures.positions[spread]])
+        self._details = {
+            "backbone": self.config.backbone,
+            "pretrained": self.config.pretrained,
+            "image_size": self.config.image_size,
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "device": str(device),
+            "threads": context.threads,
+            "epochs": ended.epochs,
+            "best_epoch": ended.best_epoch,
+            "best_value": ended.best_value,
+            "stopped": ended.stopped,
+            "train_s": round(ended.seconds, 3),
+            "samples_per_s": round(ended.samples_per_s, 1),
+            "cache_build_s": round(build_s, 3),
+            **ended.honest,
+        }
+
+    def encode(self, table: pl.DataFrame) -> np.ndarray:
+        """Return the pictures of a table, uint8 (n, size, size, 3).
+
+        While a fit's cache is known they come from there, else they are decoded here and nothing is kept.
+
+        Raises:
+            UnreadablePicturesError: a DataError with their number, the first one, and all of them in its `rows`.
+            DataError: when the column is absent.
+        """
+        sources = self._sources(table)
+        if self._cache is not None:
+            found = ImageStore(self._cache, self.config.image_size).load(sources, threads=self._threads)
+            _refuse_unreadable(self.image, found.facts["reason"].to_list(), sources)
+            return found.rows()
+        return self._decode(sources)
+
+    def encode_rows(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """As `encode`, from mappings that hold a picture's encoded bytes (or its path) under the image column's name.
+
+        Raises:
+            DataError: naming the row whose picture is missing, of the wrong type, too large or unreadable.
+        """
+        sources = [row.get(self.image) for row in rows]
+        for place, source in enumerate(sources):
+            if source is not None and not isinstance(source, bytes | str):
+                raise DataError(
+                    f"row {place}: {self.image!r} should be the bytes of a picture, got {type(source).__name__}."
+                )
+        return self._decode(sources)
+
+    def forward(self, array: np.ndarray) -> np.ndarray:
+        """Return logits, float32 (n, classes), of pictures uint8 (n, size, size, 3)."""
+        size = max(1, min(256, BATCH_PIXELS // self.config.image_size**2))
+        parts = [self._forward(np.ascontiguousarray(array[i : i + size])) for i in range(0, len(array), size)]
+        return np.concatenate(parts) if parts else np.empty((0, self.classes), np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write model.onnx, model.safetensors and estimator.json.
+
+        Raises:
+            RuntimeError: when the network is not fitted, or its export is not as exact as it must be.
+        """
+        if self._network is None or self._normalisation is None or self._sample is None:
+            raise RuntimeError("only a fitted network can be saved")
+        from safetensors.torch import save_file
+
+        from sanmaru.tasks.image_classification.export import export_onnx
+
+        folder.mkdir(parents=True, exist_ok=True)
+        mean, std = self._normalisation
+        sample = self._sample if len(self._sample) > 1 else np.concatenate([self._sample, self._sample])
+        export_onnx(self._network, mean, std, sample, folder / "model.onnx")
+        tensors = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in self._network.state_dict().items()}
+        save_file(tensors, folder / "model.safetensors")
+        write_json(
+            folder / "estimator.json",
+            {
+                "kind": "network",
+                "version": 1,
+                "config": self.config.model_dump(mode="json"),
+                "image": self.image,
+                "classes": self.classes,
+                "encoding": self.encoding,
+                "mean": list(mean),
+                "std": list(std),
+                "details": self._details,
+            },
+        )
+
+    def details(self) -> dict[str, Any]:
+        """Return parameters, best epoch, samples per second, honest fraction with its shares, cache build time."""
+        return dict(self._details)
+
+    def _sources(self, table: pl.DataFrame) -> list[str | bytes | None]:
+        if self.image not in table.columns:
+            raise DataError(f"there is no column {self.image!r} with pictures. Columns: {', '.join(table.columns)}.")
+        return table[self.image].to_list()
+
+    def _resident(self, table: pl.DataFrame, context: FitContext) -> Any:
+        def progress(done: int, total: int) -> None:
+            context.progress(done, total, unit="picture")
+
+        sources = self._sources(table)
+        store = ImageStore(context.cache, self.config.image_size)
+        found = store.load(sources, threads=context.threads, progress=progress)
+        _refuse_unreadable(self.image, found.facts["reason"].to_list(), sources)
+        return found
+
+    def _decode(self, sources: Sequence[str | bytes | None]) -> np.ndarray:
+        out = np.empty((len(sources), self.config.image_size, self.config.image_size, 3), np.uint8)
+
+        def one(place: int) -> str | None:
+            source = sources[place]
+            if source is None:
+                return "there is no picture"
+            try:
+                out[place] = read_square(source, self.config.image_size)
+            except UnreadableImageError as error:
+                return error.reason
+            return None
+
+        if self._threads == 1 or len(sources) == 1:
+            reasons = [one(place) for place in range(len(sources))]
+        else:
+            with ThreadPoolExecutor(self._threads) as pool:
+                reasons = list(pool.map(one, range(len(sources))))
+        _refuse_unreadable(self.image, reasons, sources)
+        return out
+
+    def _forward(self, pixels: np.ndarray) -> np.ndarray:
+        if self._network is not None and self._normalisation is not None:
+            return self._forward_torch(pixels)
+        session = self._session
+        if session is None:
+            with self._lock:
+                if self._session is None:
+                    self._session = self._open()
+                session = self._session
+        return np.asarray(session.run(None, {"pixels": pixels})[0], dtype=np.float32)
+
+    def _forward_torch(self, pixels: np.ndarray) -> np.ndarray:
+        import torch
+
+        from sanmaru.tasks.image_classification.export import FromPixels
+        from sanmaru.training.loop import limited_threads
+
+        assert self._network is not None
+        assert self._normalisation is not None
+        device = next(self._network.parameters()).device
+        model = FromPixels(self._network, *self._normalisation).to(device).eval()
+        with torch.no_grad(), limited_threads(self._threads):
+            logits = model(torch.from_numpy(pixels).to(device))
+        return np.asarray(logits.float().cpu().numpy())
+
+    def _open(self) -> Any:
+        if self._folder is None:
+            raise RuntimeError("the network is neither fitted nor loaded")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        # Idle threads that spin would take cores from the rest of a server.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return onnxruntime.InferenceSession(
+            str(self._folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+
+
+def _refuse_unreadable(column: str, reasons: Sequence[str | None], sources: Sequence[str | bytes | None]) -> None:
+    broken = {place: reason for place, reason in enumerate(reasons) if reason is not None}
+    if not broken:
+        return
+    first, reason = next(iter(broken.items()))
+    source = sources[first]
+    shown = repr(source) if isinstance(source, str) else "its bytes" if source is not None else "nothing"
+    count = "1 picture" if len(broken) == 1 else f"{len(broken)} of {len(reasons)} pictures"
+    raise UnreadablePicturesError(
+        f"{count} in {column!r} cannot be read; row {first} ({shown}): {reason}.", column=column, rows=broken
+    )
+
+
+if TYPE_CHECKING:
+
+    def _conforms(estimator: NetworkEstimator) -> tuple[Estimator, RowEncoder]:
+        return estimator, estimator

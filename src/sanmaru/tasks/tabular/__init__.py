@@ -1,0 +1,1 @@
+"""Tabular: regression, binary and multiclass classification on tables of mixed types."""

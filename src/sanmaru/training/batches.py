@@ -1,0 +1,137 @@
+"""Batches of resident pictures: one index gather per batch, no Python per sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sanmaru.training import augment
+from sanmaru.training.watch import Stopwatch
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the pictures: their order and their augmentations, drawn at once."""
+
+    parts: tuple[Tensor, ...]
+    """Row numbers of each batch, int64. Sizes differ by one at most: every picture is seen, and no step is taken on
+    a batch of two."""
+    warps: augment.Warps
+
+
+class ImageBatches:
+    """Pictures and labels on a device, given out in batches.
+
+    Args:
+        images: uint8 (m, H, W, 3); may be memory-mapped.
+        positions: int64 (n,), where in `images` each picture stands.
+        labels: int64 (n,).
+        mean: Of each channel, 3 numbers in 0..255.
+        std: Of each channel.
+        augmentations: As in `TrainConfig.augment`.
+        device: Where batches are wanted. On a GPU the pictures themselves go there when they take less than 40 % of
+            its free memory; else each batch is copied through pinned memory.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        positions: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augmentations: Sequence[Mapping[str, float]] = (),
+        device: torch.device | None = None,
+    ) -> None:
+        self.device = device or torch.device("cpu")
+        self.images = torch.from_numpy(images)
+        self.positions = torch.from_numpy(np.ascontiguousarray(positions))
+        self.labels = torch.from_numpy(np.ascontiguousarray(labels)).to(self.device)
+        self.augmentations = augmentations
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if len(positions) * self.images[0].nbytes < 0.4 * free:
+                self.images = self.images[self.positions].to(self.device)
+                self.positions = torch.arange(len(positions), device=self.device)
+        self._scale = (1 / torch.tensor(std, dtype=torch.float32))[:, None, None].to(self.device)
+        self._shift = (-torch.tensor(mean, dtype=torch.float32))[:, None, None].to(self.device) * self._scale
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def shuffled(self, batch_size: int, generator: torch.Generator) -> Epoch:
+        """Draw the order and the augmentations of one epoch."""
+        order = torch.randperm(len(self), generator=generator)
+        drawn = augment.draw(self.augmentations, len(self), generator)
+        warps = augment.Warps(
+            *(None if part is None else part.to(self.device) for part in (drawn.maps, drawn.left_right, drawn.up_down))
+        )
+        return Epoch(torch.tensor_split(order, steps(len(self), batch_size)), warps)
+
+    def take(self, epoch: Epoch, part: int, watch: Stopwatch | None = None) -> tuple[Tensor, Tensor]:
+        """Return one augmented batch: normalised float32 (B, 3, H, W), channels last in memory, and its labels."""
+        index = epoch.parts[part].to(self.device)
+        pictures = self._gather(epoch.parts[part])
+        if watch is not None:
+            watch.split("gather")
+        warped = augment.apply(pictures, epoch.warps, index)
+        if watch is not None:
+            watch.split("augment")
+        batch = self._normalised(warped)
+        labels = self.labels[index]
+        if watch is not None:
+            watch.split("normalise")
+        return batch, labels
+
+    def plain(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all pictures in order, not augmented."""
+        for index in torch.split(torch.arange(len(self)), forward_batch(self.images.shape[1])):
+            pictures = self._gather(index).permute(0, 3, 1, 2).float()
+            yield self._normalised(pictures), self.labels[index.to(self.device)]
+
+    def _gather(self, index: Tensor) -> Tensor:
+        rows = self.images[self.positions[index.to(self.positions.device)]]
+        if rows.device != self.device:
+            rows = rows.pin_memory().to(self.device, non_blocking=True)
+        return rows
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return (images * self._scale).add_(self._shift).contiguous(memory_format=torch.channels_last)
+
+
+def forward_batch(side: int) -> int:
+    """Return how many pictures of `side` pixels go through a network at once when nothing is learned.
+
+    About a million pixels: 256 of 64 pixels a side, 20 of 224, so that activations take some hundred megabytes.
+    """
+    return max(1, min(256, 2**20 // side**2))
+
+
+def steps(n: int, batch_size: int) -> int:
+    """Return the number of batches of one epoch."""
+    return max(1, -(-n // batch_size))
+
+
+def channel_statistics(
+    images: NDArray[np.uint8], positions: NDArray[np.int64], *, at_most: int = 5000
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation per channel in 0..255, over evenly spaced pictures where there are many."""
+    chosen = positions[np.linspace(0, len(positions) - 1, min(len(positions), at_most)).astype(np.int64)]
+    total = np.zeros(3)
+    squares = np.zeros(3)
+    count = 0
+    for part in np.array_split(chosen, -(-len(chosen) // 256)):
+        values = images[part].reshape(-1, 3).astype(np.float64)
+        total += values.sum(axis=0)
+        squares += (values**2).sum(axis=0)
+        count += len(values)
+    mean = total / count
+    # A channel that never changes would be divided by nothing.
+    std = np.maximum(np.sqrt(np.maximum(squares / count - mean**2, 0)), 1.0)
+    return tuple(mean.tolist()), tuple(std.tolist())

@@ -1,0 +1,25 @@
+"""What every test shares: no telemetry, no second thread per worker, the shared data where it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Workers of pytest-xdist share few cores: libraries that start a thread per core would fight over them. Set before
+# any test imports them.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets: `SANMARU_DATA`, or `../shared/data` beside the checkout; else skip."""
+    folder = Path(os.environ.get("SANMARU_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"needs the shared data sets, and {folder} is absent")
+    return folder
