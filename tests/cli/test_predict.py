@@ -34,7 +34,7 @@ def test_a_user_s_mistakes_end_with_one_line_and_write_nothing(trained_project, 
     for words, message in (
         (("last", "nothing.csv", "-o", "out.csv"), "there is no file or folder nothing.csv to predict."),
         (("last", "test.csv", "-o", "out.xls"), "the output out.xls should end with one of .csv"),
-        (("brave", "test.csv", "-o", "out.csv"), "no run 'brave'"),
+        (("no-such-run", "test.csv", "-o", "out.csv"), "no run 'no-such-run'"),
         (("houses@production", "test.csv", "-o", "out.csv"), "no model 'houses' is registered"),
         (("last", "test.csv", "-o", "out.csv", "--sample", "none.csv"), "there is no sample none.csv."),
         (("last", "test.csv", "-o", "out.csv", "--sample", "short.csv"), "10 ids are not in the sample ('110'"),
