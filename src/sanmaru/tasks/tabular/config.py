@@ -11,7 +11,11 @@ from sanmaru.config import Config
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
-class LightGBMConfig(Config):
+class BaseTabularModel(Config):
+    """What every model for tables can be told."""
+
+
+class LightGBMConfig(BaseTabularModel):
     """Gradient-boosted trees (Ke et al., 2017)."""
 
     kind: Literal["lightgbm"] = "lightgbm"
@@ -29,7 +33,7 @@ class LightGBMConfig(Config):
     class_weights: Literal["none", "balanced"] = "none"
 
 
-class LinearConfig(Config):
+class LinearConfig(BaseTabularModel):
     """Ridge regression or multinomial logistic regression on scaled numbers and one-hot categories."""
 
     kind: Literal["linear"] = "linear"
