@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from sanmaru.errors import DataError
+from sanmaru.images.fit import Fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +32,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "MPO", "JPEG2000"
 """Formats that are tried. Others that Pillow knows are left out on purpose: EPS, for one, starts Ghostscript."""
 
 Source = str | Path | bytes
+
+STRETCH = Fit()
 
 _ORIENTATION = 274  # the EXIF tag
 
@@ -174,25 +178,95 @@ def read_picture(source: Source, *, pixel_limit: int = PIXEL_LIMIT) -> NDArray[n
     return decode(load_bytes(source), pixel_limit=pixel_limit).pixels
 
 
-def square(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize to (size, size, 3). The aspect ratio gives way, so that nothing is cut off and nothing added.
+def square(pixels: NDArray[np.uint8], size: int, fit: Fit = STRETCH) -> NDArray[np.uint8]:
+    """Fit a picture (height, width, 3) into (size, size, 3).
 
     Areas are averaged when a side shrinks; otherwise pixels are interpolated.
+
+    Raises:
+        UnreadableImageError: when the crop box lies outside of the picture.
     """
+    if fit.box is not None:
+        left, top, right, bottom = _inside(fit.box, pixels.shape[0], pixels.shape[1])
+        pixels = pixels[top:bottom, left:right]
     height, width = pixels.shape[:2]
-    if (height, width) == (size, size):
+    if fit.kind == "stretch" or height == width:
+        return _resize(pixels, size, size)
+    if fit.kind == "center-crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        return _resize(pixels[top : top + side, left : left + side], size, size)
+    longer = max(height, width)
+    high, wide = (max(1, round(side * size / longer)) for side in (height, width))
+    small = _resize(pixels, high, wide)
+    top, left = (0, 0) if fit.anchor == "top-left" else ((size - high) // 2, (size - wide) // 2)
+    edges = (top, size - high - top, left, size - wide - left)
+    if fit.fill is None:
+        padded = cv2.copyMakeBorder(small, *edges, cv2.BORDER_REPLICATE)
+    else:
+        padded = cv2.copyMakeBorder(small, *edges, cv2.BORDER_CONSTANT, value=fit.fill)
+    return np.asarray(padded, dtype=np.uint8)
+
+
+def _resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    if pixels.shape[:2] == (height, width):
         return np.ascontiguousarray(pixels)
-    method = cv2.INTER_AREA if min(height, width) > size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(pixels, (size, size), interpolation=method), dtype=np.uint8)
+    shrinks = min(pixels.shape[:2]) > min(height, width)
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=method), dtype=np.uint8)
 
 
-def read_square(source: Source, size: int, *, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
+def _inside(box: tuple[float, float, float, float], height: int, width: int) -> tuple[int, int, int, int]:
+    """Return a crop box in whole pixels, cut to the picture.
+
+    Raises:
+        UnreadableImageError: when nothing of it lies inside.
+    """
+    across, down = (width, height) if max(box) <= 1 else (1, 1)
+    left, right = (min(round(value * across), width) for value in box[::2])
+    top, bottom = (min(round(value * down), height) for value in box[1::2])
+    if max(box) <= 1:  # a narrow box of a tiny picture still holds a pixel
+        left, top = min(left, width - 1), min(top, height - 1)
+        right, bottom = max(right, left + 1), max(bottom, top + 1)
+    if right <= left or bottom <= top:
+        raise UnreadableImageError(
+            f"nothing of the crop box {[int(value) for value in box]} lies inside of its {width} x {height} pixels"
+        )
+    return left, top, right, bottom
+
+
+def read_square(source: Source, size: int, fit: Fit = STRETCH, *, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
     """Return a picture as the network sees it: uint8 RGB (size, size, 3).
 
     Raises:
         UnreadableImageError: when it cannot be read.
     """
-    return square(decode(load_bytes(source), at_least=size, pixel_limit=pixel_limit).pixels, size)
+    return decode_square(load_bytes(source), size, fit, pixel_limit=pixel_limit)[0]
+
+
+def decode_square(
+    data: bytes, size: int, fit: Fit = STRETCH, *, pixel_limit: int = PIXEL_LIMIT
+) -> tuple[NDArray[np.uint8], Decoded]:
+    """Return a picture as the network sees it, and as it was decoded.
+
+    Raises:
+        UnreadableImageError: when it cannot be read.
+    """
+    decoded = decode(data, at_least=needed(size, fit), pixel_limit=pixel_limit)
+    return square(decoded.pixels, size, fit), decoded
+
+
+def encoding(size: int, fit: Fit = STRETCH) -> str:
+    """Return a short name that differs where the same file would give other pixels, such as `64-v1`."""
+    return "-".join(part for part in (str(size), fit.name, f"v{READER_VERSION}") if part)
+
+
+def needed(size: int, fit: Fit) -> int | None:
+    """Return the sides to which a picture must be decoded at least; None for all of it, where the box is in pixels."""
+    if fit.box is None:
+        return size
+    left, top, right, bottom = fit.box
+    return None if max(fit.box) > 1 else math.ceil(size / min(right - left, bottom - top))
 
 
 def thumbnail(source: Source | NDArray[np.uint8], side: int = 96, *, quality: int = 80) -> bytes:

@@ -1,6 +1,6 @@
 """The resident cache of pictures: decoded and resized once, then memory-mapped by every fold, run and process.
 
-<cache>/images/64-v1/           64 pixels, reader version 1
+<cache>/images/64-v1/           64 pixels, reader version 1; 64-letterbox_edge-v1 where not just stretched
   lock
   3f0c.../images.npy            uint8 (n, 64, 64, 3)
   3f0c.../index.parquet         key, slot (-1 unreadable), reason, width, height, digest
@@ -26,7 +26,8 @@ import numpy as np
 import polars as pl
 
 from sanmaru.files import read_json, whole, write_json
-from sanmaru.images.read import READER_VERSION, UnreadableImageError, content_hash, decode, load_bytes, square
+from sanmaru.images.fit import Fit
+from sanmaru.images.read import STRETCH, UnreadableImageError, content_hash, decode_square, encoding, load_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,11 +66,12 @@ class Resident:
 
 
 class ImageStore:
-    """Decoded pictures of one size under a cache folder."""
+    """Decoded pictures of one size and one size policy under a cache folder."""
 
-    def __init__(self, cache: Path, size: int) -> None:
+    def __init__(self, cache: Path, size: int, fit: Fit = STRETCH) -> None:
         self.size = size
-        self.folder = cache / "images" / f"{size}-v{READER_VERSION}"
+        self.fit = fit
+        self.folder = cache / "images" / encoding(size, fit)
 
     def load(
         self, sources: Sequence[str | bytes | None], *, threads: int = 1, progress: Progress | None = None
@@ -128,10 +130,9 @@ class ImageStore:
                 try:
                     data = load_bytes(source)
                     row["digest"] = content_hash(data)
-                    decoded = decode(data, at_least=self.size)
+                    array[slot], decoded = decode_square(data, self.size, self.fit)
                 except UnreadableImageError as error:
                     return {**row, "slot": -1, "reason": error.reason}
-                array[slot] = square(decoded.pixels, self.size)
                 return {**row, "width": decoded.width, "height": decoded.height}
 
             rows = []

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from sanmaru.config import Config
 from sanmaru.errors import nearest
+from sanmaru.images.fit import ZERO, Fit, FitConfig
 
 BACKBONES = ("convnet", "resnet-18", "vit-small")
 
@@ -22,6 +23,8 @@ class NetworkConfig(Config):
     """false: from scratch; true: the backbone's usual weights from the hub; else a local folder or a hub name."""
     image_size: Annotated[int, Field(ge=8, le=1024)] = 64
     """Side in pixels of the square that the network sees."""
+    fit: FitConfig = FitConfig()
+    """How a picture of any shape becomes that square."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Before the last layer."""
 
@@ -31,6 +34,14 @@ class NetworkConfig(Config):
         if value not in BACKBONES:
             raise ValueError(f"unknown backbone {value!r}. {nearest(value, BACKBONES)}")
         return value
+
+    @property
+    def reader(self) -> Fit:
+        """How pictures are fitted into the square, with the padding that normalisation turns into zero.
+
+        Most pretrained networks subtract ImageNet's mean, the usual vision transformers one half.
+        """
+        return self.fit.reader((128, 128, 128) if self.backbone.startswith("vit") and self.pretrained else ZERO)
 
 
 ImageModelConfig = NetworkConfig
