@@ -43,8 +43,15 @@ class TrainConfig(Config):
     clip: Positive | None = 1.0
     """Largest norm of the gradient; null leaves it unclipped."""
     loss: LossConfig = LossConfig()
-    augment: tuple[dict[str, float], ...] = ()
-    """Such as [hflip, {rotate: 10}, {crop: 0.1}, {scale: 0.1}, {translate: 0.1}]; a bare name takes its default."""
+    augment: tuple[dict[str, Any], ...] = ()
+    """Of the training rows, such as [hflip, {rotate: 10}, {crop: 0.1}, {scale: 0.1}, {translate: 0.1}]; a bare name
+    takes its default, a strength is a number or a mapping."""
+    augment_valid: tuple[dict[str, Any], ...] = ()
+    """Of the rows that select the best epoch, named like those of `augment`; drawn once, with a fixed seed, so that
+    every epoch is judged on the same pictures."""
+    sampling: Literal["natural", "balanced"] = "natural"
+    """`natural`: an epoch is every row once. `balanced`: as many rows, drawn with replacement so that each class comes
+    equally often."""
     selection: Literal["inner", "fold", "none"] = "inner"
     """Rows that choose the best epoch (or number of trees): `inner`, a tenth of the fold's own training rows, keeps
     the score honest; `fold`, the validation rows themselves, wins those rows back but flatters the score, and the
@@ -54,7 +61,7 @@ class TrainConfig(Config):
     """`auto` takes a GPU where there is one; else a torch device such as `cpu` or `cuda:1`."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
-    @field_validator("augment", mode="before")
+    @field_validator("augment", "augment_valid", mode="before")
     @classmethod
     def _bare_names(cls, value: Any) -> Any:
         from sanmaru.training.augment_names import with_defaults

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,7 +23,8 @@ from sanmaru.training.batches import Epoch, steps
 from sanmaru.training.checkpoints import Checkpoints
 from sanmaru.training.config import TrainConfig
 from sanmaru.training.context import Context
-from sanmaru.training.optimizers import learning_rate, make_optimizer, set_learning_rate
+from sanmaru.training.mix import Labels, mixed_loss
+from sanmaru.training.optimizers import ParameterGroup, learning_rate, make_optimizer, set_learning_rate
 from sanmaru.training.watch import HonestFraction, Stopwatch
 
 
@@ -39,7 +40,7 @@ class Batches(Protocol):
         """Draw one epoch."""
         ...
 
-    def take(self, epoch: Epoch, part: int, watch: Stopwatch | None = None) -> tuple[Tensor, Tensor]:
+    def take(self, epoch: Epoch, part: int, watch: Stopwatch | None = None) -> tuple[Tensor, Labels]:
         """Return inputs and labels of one batch of an epoch."""
         ...
 
@@ -92,6 +93,9 @@ def train_network(
     config: TrainConfig,
     context: Context,
     identity: dict[str, Any],
+    to_scored: Callable[[Tensor], Tensor] | None = None,
+    truth: NDArray[np.int64] | None = None,
+    groups: Sequence[ParameterGroup] | None = None,
     in_step: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train a network in place and leave it with the weights of its best epoch, in evaluation mode.
@@ -101,10 +105,14 @@ def train_network(
         train: What is learned from.
         valid: What selects the best epoch by `context.metric`; None keeps the last epoch, as does
             `config.selection` "none".
-        loss: Of (logits, labels), on the same device.
+        loss: Of (raw outputs, labels, weights of the rows or None), on the same device.
         config: Epochs, optimiser, schedule, early stopping.
         context: Folder, seed, metric, progress.
         identity: Plain values that say what is trained on what; a checkpoint of another identity is not continued.
+        to_scored: Turns raw outputs (B, width) into the logits (B, n_classes) that the metric scores; None where they
+            are these logits.
+        truth: Class codes (n_valid,) that the metric compares with; None takes the labels of `valid`.
+        groups: Parameters with a learning rate of their own.
         in_step: Called with (epoch, step) after every step; for tests that interrupt.
 
     Raises:
@@ -113,26 +121,29 @@ def train_network(
     selects = valid is not None and config.selection != "none"
     device = train.device
     cast = _autocast(config, device)
+    if truth is None and valid is not None:
+        truth = valid.labels.cpu().numpy()
     per_epoch = steps(len(train), config.batch_size)
     total = per_epoch * config.epochs
-    optimizer = make_optimizer(network, config)
+    optimizer = make_optimizer(network, config, groups)
     checkpoints = Checkpoints(context.folder, identity)
     state = _State()
     if context.resume and (saved := checkpoints.load(network, optimizer)) is not None:
         state = _State(**saved)
         context.note(f"continued after epoch {state.epoch}")
 
-    def step(net: nn.Module, opt: torch.optim.Optimizer, inputs: Tensor, labels: Tensor) -> Tensor:
+    def step(net: nn.Module, opt: torch.optim.Optimizer, inputs: Tensor, labels: Labels) -> Tensor:
         opt.zero_grad(set_to_none=True)
         with cast():
-            value: Tensor = loss(net(inputs), labels)
+            outputs = net(inputs)
+        value = mixed_loss(loss, outputs.float(), labels)
         value.backward()  # type: ignore[no-untyped-call]
         if config.clip is not None:
             nn.utils.clip_grad_norm_(net.parameters(), config.clip)
         opt.step()
         return value.detach()
 
-    honest = HonestFraction(network, lambda net: make_optimizer(net, config), step, device, total)
+    honest = HonestFraction(network, lambda net: make_optimizer(net, config, groups), step, device, total)
     stopped = state.finished or "epochs"
     context.progress(state.epoch, config.epochs)
     while state.epoch < config.epochs and not state.finished:
@@ -146,7 +157,7 @@ def train_network(
         bare_before = honest.spent_s
         generator = torch.Generator().manual_seed(epoch_seed(context.seed, state.epoch))
         torch.manual_seed(epoch_seed(context.seed, state.epoch, stream=1))  # dropout
-        network.train()
+        train_mode(network)
         epoch = train.shuffled(config.batch_size, generator)
         honest.planned((time.perf_counter() - began) / len(epoch.parts))
         losses = torch.zeros((), device=device)
@@ -156,7 +167,7 @@ def train_network(
             set_learning_rate(optimizer, rate)
             inputs, labels = train.take(epoch, part, watch)
             value = step(network, optimizer, inputs, labels)
-            losses += value * len(labels)
+            losses += value * len(inputs)
             if watch is not None:
                 watch.split("step")
                 honest.measured(watch, inputs, labels)
@@ -174,8 +185,8 @@ def train_network(
         shown = {"train_loss": train_loss}
         best = not selects
         if valid is not None:
-            valid_loss, logits = _evaluate(network, valid, loss, cast)
-            truth = valid.labels.cpu().numpy()
+            valid_loss, logits = _evaluate(network, valid, loss, cast, to_scored)
+            assert truth is not None
             metric = context.metric(truth, _softmax(logits))
             curves |= {"valid_loss": valid_loss, f"valid_{context.metric.name}": metric}
             shown |= {"valid_loss": valid_loss, context.metric.name: metric}
@@ -207,6 +218,14 @@ def train_network(
         samples_per_s=len(train) * state.epoch / max(state.train_s, 1e-9),
         honest=state.honest,
     )
+
+
+def train_mode(network: nn.Module) -> None:
+    """Put a network into training mode, save what carries `frozen = True`: its norms keep their running statistics."""
+    network.train()
+    for module in network.modules():
+        if getattr(module, "frozen", False):
+            module.eval()
 
 
 def epoch_seed(seed: int, epoch: int, stream: int = 0) -> int:
@@ -273,6 +292,7 @@ def _evaluate(
     batches: Batches,
     loss: nn.Module,
     cast: Callable[[], contextlib.AbstractContextManager[Any]],
+    to_scored: Callable[[Tensor], Tensor] | None,
 ) -> tuple[float, NDArray[np.float32]]:
     network.eval()
     total = 0.0
@@ -280,8 +300,9 @@ def _evaluate(
     for inputs, labels in batches.plain():
         with cast():
             out = network(inputs)
-        total += float(loss(out.float(), labels)) * len(labels)
-        logits.append(out.float().cpu().numpy())
+        out = out.float()
+        total += float(loss(out, labels)) * len(inputs)
+        logits.append((out if to_scored is None else to_scored(out)).float().cpu().numpy())
     return total / max(1, len(batches)), np.concatenate(logits)
 
 

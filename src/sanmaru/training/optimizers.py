@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,25 +13,61 @@ from torch import nn
 from sanmaru.training.config import TrainConfig
 
 
-def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that learn at a rate of their own."""
+
+    names: tuple[str, ...]
+    """As in `network.named_parameters()`; names, not tensors, so that a copy of the network is grouped alike."""
+    learning_rate_scale: float
+    """The schedule's rate is multiplied by this."""
+
+
+def make_optimizer(
+    network: nn.Module, config: TrainConfig, groups: Sequence[ParameterGroup] | None = None
+) -> torch.optim.Optimizer:
     """Return AdamW (Loshchilov & Hutter, 2019), or SGD with Nesterov's momentum.
 
-    Weights decay; biases, norms, embeddings of positions and other parameters of one dimension do not.
+    Weights decay; biases, norms, embeddings of positions and other parameters of one dimension do not. Frozen
+    parameters (`requires_grad` False) are left out.
+
+    Args:
+        network: Whose parameters are learned.
+        config: Optimiser, rate, decay.
+        groups: Parameters whose rate is scaled; what no group names has scale 1.
+
+    Raises:
+        ValueError: for a name that the network lacks or that two groups share, or a network without parameters to
+            learn.
     """
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
+    scales = _scales(network, groups or ())
+    sorted_: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             plain = parameter.ndim <= 1 or name.endswith(("position_embeddings", "cls_token", "mask_token"))
-            (kept if plain else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": kept, "weight_decay": 0.0},
+            sorted_.setdefault((scales.get(name, 1.0), 0.0 if plain else config.weight_decay), []).append(parameter)
+    if not sorted_:
+        raise ValueError("every parameter of the network is frozen: there is nothing to learn")
+    # Any further key of a group is kept by torch, also through state_dict.
+    made: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": decay, "scale": scale} for (scale, decay), parameters in sorted_.items()
     ]
-    groups = [group for group in groups if group["params"]]
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate)
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0)
+        return torch.optim.AdamW(made, lr=config.learning_rate)
+    return torch.optim.SGD(made, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0)
+
+
+def _scales(network: nn.Module, groups: Sequence[ParameterGroup]) -> dict[str, float]:
+    known = {name for name, _ in network.named_parameters()}
+    scales: dict[str, float] = {}
+    for group in groups:
+        for name in group.names:
+            if name not in known:
+                raise ValueError(f"a parameter group names {name!r}, which the network does not have")
+            if name in scales:
+                raise ValueError(f"two parameter groups name {name!r}")
+            scales[name] = group.learning_rate_scale
+    return scales
 
 
 def learning_rate(config: TrainConfig, step: int, total: int) -> float:
@@ -47,6 +86,6 @@ def learning_rate(config: TrainConfig, step: int, total: int) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Give every group the same learning rate."""
+    """Give every group the learning rate, times its own scale."""
     for group in optimizer.param_groups:
-        group["lr"] = value
+        group["lr"] = value * group["scale"]

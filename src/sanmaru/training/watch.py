@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sanmaru.training.mix import Labels, Mixed
+
 BUDGET = 0.03
 """Share of the fit's time that bare steps may take."""
 SMALLEST = 3
@@ -65,7 +67,7 @@ class HonestFraction:
         self,
         network: nn.Module,
         optimizer: Callable[[nn.Module], torch.optim.Optimizer],
-        step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], Any],
+        step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Labels], Any],
         device: torch.device,
         total_steps: int,
     ) -> None:
@@ -74,7 +76,7 @@ class HonestFraction:
         self._make = optimizer
         self._step = step
         self._device = device
-        self._copy: tuple[nn.Module, torch.optim.Optimizer, Tensor, Tensor] | None = None
+        self._copy: tuple[nn.Module, torch.optim.Optimizer, Tensor, Labels] | None = None
         self._started = time.perf_counter()
         self.spent_s = 0.0
         self._seen = 0
@@ -98,7 +100,7 @@ class HonestFraction:
         watch.start()
         return watch
 
-    def measured(self, watch: Stopwatch, inputs: Tensor, labels: Tensor) -> None:
+    def measured(self, watch: Stopwatch, inputs: Tensor, labels: Labels) -> None:
         """Book a real step that has just ended, and run its bare twin.
 
         Args:
@@ -141,12 +143,13 @@ class HonestFraction:
         """Steps measured with their bare twins."""
         return len(self._real_s)
 
-    def _prepare(self, inputs: Tensor, labels: Tensor) -> None:
+    def _prepare(self, inputs: Tensor, labels: Labels) -> None:
         network, optimizer = (self._copy[0], self._copy[1]) if self._copy else (None, None)
         if network is None or optimizer is None:
             network = copy.deepcopy(self._network)
             network.zero_grad(set_to_none=True)
             optimizer = self._make(network)
         batch = torch.randn_like(inputs)
-        self._copy = (network, optimizer, batch, labels.clone())
+        kept = Mixed(*(part.clone() for part in labels)) if isinstance(labels, Mixed) else labels.clone()
+        self._copy = (network, optimizer, batch, kept)
         self._step(*self._copy)  # makes the optimiser's state and, for a new shape, its kernels
