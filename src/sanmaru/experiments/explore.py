@@ -118,12 +118,12 @@ def _read(project: Project) -> tuple[Source, dict[str, Any]]:
     tables: list[pl.DataFrame | None] = [train.table, None if test is None else test.table]
     aside = [train.quarantine, Quarantine() if test is None else test.quarantine]
     if hasattr(kind, "usable"):
-        size = getattr(file.model, "image_size", 64)
+        size, fit = getattr(file.model, "image_size", 64), getattr(file.model, "reader", None)
         for side, table in enumerate(tables):
             if table is not None:
                 # The size and the cache of training, which then finds every picture decoded.
                 tables[side], unusable = kind.usable(
-                    table, train.roles, project.cache_folder, image_size=size, threads=cores()
+                    table, train.roles, project.cache_folder, image_size=size, fit=fit, threads=cores()
                 )
                 aside[side] = aside[side] + unusable
     assert tables[0] is not None

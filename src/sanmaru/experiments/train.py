@@ -103,9 +103,9 @@ def _prepare(project: Project, *, stored: Run | None = None) -> _Prepared:
     _named(data.roles)
     unusable = Quarantine()
     if hasattr(kind, "usable"):
-        side = getattr(file.model, "image_size", 64)
+        side, fit = getattr(file.model, "image_size", 64), getattr(file.model, "reader", None)
         table, unusable = kind.usable(
-            table, data.roles, project.cache_folder, image_size=side, threads=clusters.cores()
+            table, data.roles, project.cache_folder, image_size=side, fit=fit, threads=clusters.cores()
         )
     if stored is not None and data.fingerprint != stored.facts["fingerprint"]:
         raise RunError(
@@ -138,7 +138,7 @@ def _prepare(project: Project, *, stored: Run | None = None) -> _Prepared:
 
 def _named(roles: Roles) -> list[str]:
     """The columns that `rows.parquet` keeps."""
-    names = list(dict.fromkeys(name for name in (roles.id, *roles.targets, roles.group, roles.time) if name))
+    names = list(dict.fromkeys(name for name in (roles.id, *roles.targets, *roles.parts, roles.group, roles.time) if name))
     if FOLD in names:
         raise DataError(f"a column with a role may not be called {FOLD!r}: runs name a row's fold so. Rename it.")
     return names

@@ -60,7 +60,7 @@ class FitConfig(Config):
             return Fit(self.kind, box=self.crop_box)
         fill = self.fill
         colour = zero if fill == "zero" else None if fill == "edge" else (fill,) * 3 if isinstance(fill, int) else fill
-        return Fit(self.kind, colour, self.anchor, self.crop_box)
+        return Fit(self.kind, colour, self.anchor, self.crop_box, colour if fill == "zero" else None)
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ class Fit:
     anchor: Anchor = "center"
     box: Box | None = None
     """As `FitConfig.crop_box`."""
+    zero: Colour | None = None
+    """The padding, where normalisation should turn it into zero; a network from scratch then subtracts just this."""
 
     @property
     def name(self) -> str:

@@ -119,9 +119,20 @@ def steps(n: int, batch_size: int) -> int:
 
 
 def channel_statistics(
-    images: NDArray[np.uint8], positions: NDArray[np.int64], *, at_most: int = 5000
+    images: NDArray[np.uint8],
+    positions: NDArray[np.int64],
+    centre: Sequence[float] | None = None,
+    *,
+    at_most: int = 5000,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation per channel in 0..255, over evenly spaced pictures where there are many."""
+    """Return mean and standard deviation per channel in 0..255, over evenly spaced pictures where there are many.
+
+    Args:
+        images: uint8 (m, H, W, 3).
+        positions: int64 (n,), the pictures that count.
+        centre: Taken for the mean, where it is given: three numbers in 0..255.
+        at_most: Pictures looked at.
+    """
     chosen = positions[np.linspace(0, len(positions) - 1, min(len(positions), at_most)).astype(np.int64)]
     total = np.zeros(3)
     squares = np.zeros(3)
@@ -131,7 +142,8 @@ def channel_statistics(
         total += values.sum(axis=0)
         squares += (values**2).sum(axis=0)
         count += len(values)
-    mean = total / count
+    mean = total / count if centre is None else np.asarray(centre, dtype=np.float64)
     # A channel that never changes would be divided by nothing.
-    std = np.maximum(np.sqrt(np.maximum(squares / count - mean**2, 0)), 1.0)
+    spread = squares / count - 2 * mean * total / count + mean**2
+    std = np.maximum(np.sqrt(np.maximum(spread, 0)), 1.0)
     return tuple(mean.tolist()), tuple(std.tolist())

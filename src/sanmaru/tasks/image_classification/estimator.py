@@ -13,7 +13,7 @@ import polars as pl
 
 from sanmaru.errors import DataError
 from sanmaru.files import read_json, write_json
-from sanmaru.images.read import READER_VERSION, UnreadableImageError, UnreadablePicturesError, read_square
+from sanmaru.images.read import UnreadableImageError, UnreadablePicturesError, encoding, read_square
 from sanmaru.images.store import ImageStore
 from sanmaru.openmp import wait_passively
 from sanmaru.tasks.image_classification.config import NetworkConfig
@@ -51,7 +51,7 @@ class NetworkEstimator:
         self.config = config
         self.image = image
         self.classes = classes
-        self.encoding = f"picture-{config.image_size}-v{READER_VERSION}"
+        self.encoding = "picture-" + encoding(config.image_size, config.reader)
         self._train = train
         self._truth = truth
         self._threads = 1
@@ -116,7 +116,7 @@ class NetworkEstimator:
             built = build(self.config, self.classes, context.folder.resolve().parents)
             mean, std = built.mean, built.std
             if mean is None or std is None:
-                mean, std = channel_statistics(pictures.array, pictures.positions)
+                mean, std = channel_statistics(pictures.array, pictures.positions, self.config.reader.zero)
             self._normalisation = (mean, std)
             network = built.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             fit_rows = ImageBatches(
@@ -185,7 +185,9 @@ class NetworkEstimator:
         """
         sources = self._sources(table)
         if self._cache is not None:
-            found = ImageStore(self._cache, self.config.image_size).load(sources, threads=self._threads)
+            found = ImageStore(self._cache, self.config.image_size, self.config.reader).load(
+                sources, threads=self._threads
+            )
             _refuse_unreadable(self.image, found.facts["reason"].to_list(), sources)
             return found.rows()
         return self._decode(sources)
@@ -257,7 +259,7 @@ class NetworkEstimator:
             context.progress(done, total, unit="picture")
 
         sources = self._sources(table)
-        store = ImageStore(context.cache, self.config.image_size)
+        store = ImageStore(context.cache, self.config.image_size, self.config.reader)
         found = store.load(sources, threads=context.threads, progress=progress)
         _refuse_unreadable(self.image, found.facts["reason"].to_list(), sources)
         return found
@@ -270,7 +272,7 @@ class NetworkEstimator:
             if source is None:
                 return "there is no picture"
             try:
-                out[place] = read_square(source, self.config.image_size)
+                out[place] = read_square(source, self.config.image_size, self.config.reader)
             except UnreadableImageError as error:
                 return error.reason
             return None

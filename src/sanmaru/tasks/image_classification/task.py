@@ -18,6 +18,7 @@ from sanmaru.tasks.scoring import BaseScoredTask, classification_output, usual_m
 
 if TYPE_CHECKING:
     from sanmaru.html.blocks import Section
+    from sanmaru.images.fit import Fit
     from sanmaru.tasks.base import Task
     from sanmaru.training.config import TrainConfig
 
@@ -104,12 +105,19 @@ class ImageClassification(BaseScoredTask):
 
     @classmethod
     def usable(
-        cls, table: pl.DataFrame, roles: Roles, cache: Path | None = None, *, image_size: int = 64, threads: int = 1
+        cls,
+        table: pl.DataFrame,
+        roles: Roles,
+        cache: Path | None = None,
+        *,
+        image_size: int = 64,
+        fit: Fit | None = None,
+        threads: int = 1,
     ) -> tuple[pl.DataFrame, Quarantine]:
         """Set aside the rows whose picture cannot be read. See `usable.usable`."""
         from sanmaru.tasks.image_classification.usable import usable
 
-        return usable(table, roles, cache, image_size=image_size, threads=threads)
+        return usable(table, roles, cache, image_size=image_size, fit=fit, threads=threads)
 
     def explore(self, table: pl.DataFrame, test: pl.DataFrame | None) -> Iterable[Section]:
         """Class balance, sizes, contact sheets, mean pictures, colours, exact copies."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from sanmaru.images.fit import Fit
 from sanmaru.images.store import ImageStore, Progress
 from sanmaru.tables.contract import Quarantine, Violation
 from sanmaru.tables.roles import ROW_ID, Roles
@@ -18,19 +19,22 @@ def usable(
     cache: Path | None = None,
     *,
     image_size: int = 64,
+    fit: Fit | None = None,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> tuple[pl.DataFrame, Quarantine]:
     """Return the rows whose picture can be read, and the others as violations of the rule `unreadable-image`.
 
     The only proof that a picture can be read is to read it; so the pixels are kept in the resident cache at
-    `image_size`, and the fit that follows finds them there. A second call reads nothing but the index.
+    `image_size`, fitted by `fit`, and the training that follows finds them there. A second call reads nothing but the
+    index.
 
     Args:
         table: With the image column (paths or encoded bytes).
         roles: Which column it is; a table without one is returned as it is.
         cache: The cache folder; without one, pictures are decoded and nothing is kept.
         image_size: The side that the network will want, so that pictures are decoded once.
+        fit: How pictures become that square; stretched without one.
         threads: Decoders at work at once.
         progress: Called with (pictures done, pictures in all).
     """
@@ -39,9 +43,9 @@ def usable(
     sources = table[roles.image].to_list()
     if cache is None:
         with tempfile.TemporaryDirectory() as folder:
-            found = ImageStore(Path(folder), image_size).load(sources, threads=threads, progress=progress)
+            found = ImageStore(Path(folder), image_size, fit or Fit()).load(sources, threads=threads, progress=progress)
     else:
-        found = ImageStore(cache, image_size).load(sources, threads=threads, progress=progress)
+        found = ImageStore(cache, image_size, fit or Fit()).load(sources, threads=threads, progress=progress)
     facts, reasons = found.facts, found.facts["reason"].to_list()
     broken = [place for place, reason in enumerate(reasons) if reason is not None]
     if not broken:
