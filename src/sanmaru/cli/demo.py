@@ -197,7 +197,7 @@ def _on_unseen_rows(metric: str, project: Any) -> float | None:
 
     from sanmaru.metrics.base import find_metric
 
-    target = project.file.data.target[0]
+    target = project.file.data.target_names[0]
     both = pl.read_csv("test_truth.csv").join(pl.read_csv("submission.csv"), on="id", suffix="_predicted")
     truth, predicted = both[target].to_numpy(), both[f"{target}_predicted"].to_numpy()
     found = find_metric(metric)

@@ -138,7 +138,8 @@ def _prepare(project: Project, *, stored: Run | None = None) -> _Prepared:
 
 def _named(roles: Roles) -> list[str]:
     """The columns that `rows.parquet` keeps."""
-    names = list(dict.fromkeys(name for name in (roles.id, *roles.targets, *roles.parts, roles.group, roles.time) if name))
+    named = (roles.id, *roles.targets, *roles.parts, roles.group, roles.time)
+    names = list(dict.fromkeys(name for name in named if name))
     if FOLD in names:
         raise DataError(f"a column with a role may not be called {FOLD!r}: runs name a row's fold so. Rename it.")
     return names

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sanmaru.config import Config
+from sanmaru.tables.target_config import JointConfig, TargetConfig
 
 MISSING_MARKERS = ("", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None", "?", "-")
 
@@ -22,8 +23,11 @@ class DataConfig(Config):
     """Folder that the paths in the image column are relative to; the table's own folder where absent."""
     id: str | None = None
     """Column that names a row. Where absent, rows are numbered from 0 in a column `row`."""
-    target: tuple[str, ...] = ()
-    """Column (or columns) to predict. A folder per class needs none: the target is called `label`."""
+    target: tuple[str | TargetConfig, ...] = ()
+    """Column (or columns) to predict, each a name or a mapping such as {name: age, bands: [30, 60]}. A folder per
+    class needs none: the target is called `label`."""
+    joint: JointConfig = JointConfig()
+    """What several targets are called and written together."""
     group: str | None = None
     """Column of the entity that a row belongs to; rows of one group are never torn apart by a split."""
     time: str | None = None
@@ -42,7 +46,24 @@ class DataConfig(Config):
     @field_validator("target", "features", "drop", "missing", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
+        return (value,) if isinstance(value, str | dict | TargetConfig) else value
+
+    @model_validator(mode="after")
+    def _different_targets(self) -> DataConfig:
+        names = self.target_names
+        if len(set(names)) < len(names):
+            raise ValueError(f"data.target names {next(n for n in names if names.count(n) > 1)!r} more than once")
+        return self
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The columns that `target` names."""
+        return tuple(target if isinstance(target, str) else target.name for target in self.target)
+
+    @property
+    def targets(self) -> tuple[TargetConfig, ...]:
+        """What is said of each target; a bare name says no more."""
+        return tuple(TargetConfig(name=target) if isinstance(target, str) else target for target in self.target)
 
 
 class SplitConfig(Config):

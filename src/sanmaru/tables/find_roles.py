@@ -38,7 +38,7 @@ def find_roles(
     Raises:
         DataError: for a name that is no column, a role that is missing, or a column in two roles.
     """
-    targets, id_, image = data.target, data.id, data.image
+    targets, id_, image = data.target_names, data.id, data.image
     if is_folder:
         if task == "tabular":
             raise DataError(f"{path} is a folder of pictures, and task `tabular` learns from a table.")
@@ -57,6 +57,10 @@ def find_roles(
                 needed = part == "train" or key in ("id", "image", "features")
                 if needed:
                     raise DataError(f"{path} has no column {name!r} (data.{key}). {nearest(name, names)}")
+    if task == "tabular" and len(targets) > 1:
+        raise DataError(
+            f"a tabular task learns one target column, got {', '.join(map(repr, targets))}. Name one in data.target."
+        )
     if part == "train" and not targets:
         raise DataError(f"data.target is not set: name the column of {path} to predict. {nearest('target', names)}")
     if part == "train" and (lost := [name for name in aside if name not in names]):

@@ -17,8 +17,10 @@ from sanmaru.tables import pictures, types
 from sanmaru.tables.config import DataConfig
 from sanmaru.tables.contract import Column, Quarantine, Violation
 from sanmaru.tables.find_roles import Part, find_roles
+from sanmaru.tables.joint import learn_joint
 from sanmaru.tables.raw import Raw, form_of, read_raw
 from sanmaru.tables.roles import ROW_ID, Roles
+from sanmaru.tables.target_config import TargetConfig
 
 _EDGE_BYTES = 64 << 10
 
@@ -91,16 +93,36 @@ def read_data(
     for name in aside:
         reader.add_aside(name)
     table, quarantine = reader.finish()
+    table, roles = _with_joint(table, roles, data, path, task=task, part=part)
     kept = [types.describe(record, table[record.name]) for record in records if record is not None]
     features = tuple(record.name for record in kept)
     return Dataset(
         table=table,
-        roles=Roles(**{**roles.to_json(), "features": features}),
+        roles=replace(roles, features=features),
         quarantine=quarantine,
         fingerprint=_fingerprint(path, table, roles.image),
         columns=tuple(kept),
         notes=(*raw.notes, *reader.notes),
     )
+
+
+def _with_joint(
+    table: pl.DataFrame, roles: Roles, data: DataConfig, path: Path, *, task: str, part: Part
+) -> tuple[pl.DataFrame, Roles]:
+    """Add the joint label of several targets, which from here on is the one target; their columns stay."""
+    configs = data.targets or tuple(TargetConfig(name=name) for name in roles.targets)
+    if part == "test":
+        several = len(configs) > 1 or any(not config.plain for config in configs)
+        return (table.drop(roles.targets), replace(roles, targets=())) if several else (table, roles)
+    if task == "tabular" and any(config.finer is not None for config in configs):
+        raise DataError("`finer` bins are learnt by networks; leave them out of data.target for task `tabular`.")
+    try:
+        joint = learn_joint(configs, data.joint, table)
+        if joint is None:
+            return table, roles
+        return table.with_columns(joint.column(table)), replace(roles, targets=(joint.name,), joint=joint)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def _has_folders(path: Path) -> bool:

@@ -7,7 +7,7 @@ trains on every row that it does not validate; in time it trains on what lies be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -376,7 +376,7 @@ def _reused(
     value = dict(previous_json or {"kind": kind, "gap": config.gap, "window": config.window})
     value.setdefault("notes", ())
     if value["kind"] == "time":
-        checked = _checked(table, Roles(**{**roles.to_json(), "group": None}), fold, "time", source)
+        checked = _checked(table, replace(roles, group=None), fold, "time", source)
     else:
         checked = _checked(table, roles, fold, value["kind"], source)
     value["n_folds"] = checked.n_folds

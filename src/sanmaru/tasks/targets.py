@@ -10,11 +10,10 @@ import polars as pl
 from sanmaru.errors import DataError
 from sanmaru.metrics.names import CLASSIFICATION, REGRESSION
 from sanmaru.metrics.regression import is_defined
+from sanmaru.tables.labels import dtype_name, label_texts, typed_labels
 from sanmaru.tasks.base import Output
 
 MOST_CLASSES = 1000
-
-_POLARS = {"string": pl.String, "integer": pl.Int64, "boolean": pl.Boolean, "float": pl.Float64}
 
 
 def classification_output(target: pl.Series) -> Output:
@@ -26,7 +25,7 @@ def classification_output(target: pl.Series) -> Output:
         DataError: when the column is empty, has missing values, one class only, or more than 1000 classes.
     """
     _check_filled(target)
-    dtype = _dtype_name(target.dtype)
+    dtype = dtype_name(target.dtype)
     classes = tuple(label_texts(target.unique().sort(), dtype).to_list())
     if len(classes) == 1:
         raise DataError(
@@ -64,7 +63,7 @@ def regression_output(target: pl.Series) -> Output:
         raise DataError(
             f"the target {target.name!r} is {values[0]:g} in all {len(values)} rows: there is nothing to learn."
         )
-    return Output(name=target.name, kind="regression", dtype=_dtype_name(target.dtype))
+    return Output(name=target.name, kind="regression", dtype=dtype_name(target.dtype))
 
 
 def usual_metrics(output: Output, target: pl.Series) -> tuple[str, ...]:
@@ -77,20 +76,6 @@ def usual_metrics(output: Output, target: pl.Series) -> tuple[str, ...]:
         return ("macro_f1", *(name for name in CLASSIFICATION if name != "macro_f1"))
     values = target.cast(pl.Float64).to_numpy()
     return tuple(name for name in REGRESSION if is_defined(name, values))
-
-
-def label_texts(labels: pl.Series, dtype: str) -> pl.Series:
-    """Return labels as the texts that `Output.classes` holds, for a target of type `dtype`.
-
-    A column that was read in another type is brought to the target's own first: 1.0 becomes "1" for an integer.
-    """
-    if dtype == "integer" and labels.dtype.is_float():
-        labels = labels.cast(pl.Int64, strict=False)
-    elif dtype == "float" and labels.dtype != pl.Float64:
-        labels = labels.cast(pl.Float64, strict=False)
-    elif dtype == "boolean" and labels.dtype.is_numeric():
-        labels = labels.cast(pl.Boolean)
-    return labels.cast(pl.String)
 
 
 def codes(labels: pl.Series, output: Output) -> np.ndarray:
@@ -119,10 +104,7 @@ def labels_of(class_codes: np.ndarray, output: Output) -> pl.Series:
 
 def typed_classes(output: Output) -> pl.Series:
     """Return the classes in the target's own type, in the order of their codes."""
-    texts = pl.Series(output.name, list(output.classes), dtype=pl.String)
-    if output.dtype == "boolean":
-        return texts == "true"
-    return texts.cast(_POLARS[output.dtype])
+    return typed_labels(output.name, output.classes, output.dtype)
 
 
 def typed_label(code: int, output: Output) -> Any:
@@ -151,11 +133,3 @@ def _check_filled(target: pl.Series) -> None:
         raise DataError(
             f"the target {target.name!r} is missing in {missing} of {len(target)} rows. Remove those rows or fill them."
         )
-
-
-def _dtype_name(dtype: pl.DataType) -> str:
-    if dtype == pl.Boolean:
-        return "boolean"
-    if dtype.is_integer():
-        return "integer"
-    return "float" if dtype.is_float() else "string"
