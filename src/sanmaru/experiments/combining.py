@@ -128,7 +128,7 @@ def _optimal_weights(outputs: Sequence[np.ndarray], truth: np.ndarray, kind: str
             slope = (np.exp(logs)[None] * logits).sum(axis=2).mean(axis=1) - own.mean(axis=1)
             return -float(logs[rows, truth].mean()), slope
     else:
-        values = np.concatenate(outputs, axis=1).astype(np.float64)
+        values = stack_features(outputs, kind)
         scale = float(truth.var()) or 1.0
         errors = values - truth[:, None]
         # With weights of sum 1 the error of the mix is the mix of the errors.

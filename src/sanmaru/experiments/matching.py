@@ -98,6 +98,11 @@ def check_same_output(runs: Sequence[Run]) -> None:
                 f"runs {runs[0].id} and {run.id} predict different things: {first.name!r} ({first.kind}, "
                 f"{len(first.classes)} classes) and {output.name!r} ({output.kind}, {len(output.classes)} classes)."
             )
+        if output.quantiles != first.quantiles:
+            raise RunError(
+                f"runs {runs[0].id} and {run.id} predict different quantiles ({list(first.quantiles)} and "
+                f"{list(output.quantiles)}). Train one of them again with the model.quantiles of the other."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,7 +71,8 @@ def of_file(path: Path, task: Task, rows: pl.DataFrame) -> Member:
     if FOLD in values.columns and FOLD not in (output.name, *output.classes):
         _check_folds(values[FOLD], rows[FOLD], path)
         values = values.drop(FOLD)
-    outputs = _probabilities(values, output, path) if output.kind == "classification" else _numbers(values, path)
+    read = _probabilities if output.kind == "classification" else _numbers
+    outputs = read(values, output, path)
     return Member(name=path.name, outputs=outputs, run=None)
 
 
@@ -136,7 +137,15 @@ def _labels(labels: pl.Series, output: Output) -> np.ndarray:
     return to_logits(probs)
 
 
-def _numbers(values: pl.DataFrame, path: Path) -> np.ndarray:
+def _numbers(values: pl.DataFrame, output: Output, path: Path) -> np.ndarray:
+    if output.quantiles:
+        names = [output.name, *output.quantile_names]
+        if sorted(names) != sorted(values.columns):
+            raise DataError(
+                f"{path} should have the id and the columns {', '.join(names)}, for the runs predict quantiles; beside "
+                f"the id it has {', '.join(values.columns[:5])}."
+            )
+        return _floats(values.select(names), path).astype(np.float32)
     if len(values.columns) != 1:
         raise DataError(
             f"{path} should have the id and one column of numbers, and has {len(values.columns)} beside the id: "

@@ -201,10 +201,10 @@ def _outputs(package: Package, table: pl.DataFrame, rows: np.ndarray) -> tuple[p
 def _table(package: Package, ids: pl.Series, outputs: np.ndarray, probabilities: bool) -> pl.DataFrame:
     """One batch as it is written: id, prediction, and a column per class where asked for."""
     output = package.output
-    table = package.task.predictions(ids, outputs).select(ids.name, output.name)
+    table = package.task.predictions(ids, outputs).select(ids.name, output.name, *output.quantile_names)
     if output.kind == "regression":
         # The 32 bits that it was computed with: a text file then holds 0.1 and not 0.10000000149.
-        table = table.with_columns(pl.col(output.name).cast(pl.Float32))
+        table = table.with_columns(pl.col(output.name, *output.quantile_names).cast(pl.Float32))
     if probabilities and output.kind == "classification":
         chances = softmax(outputs)
         table = table.with_columns(
@@ -250,7 +250,7 @@ def _values(package: Package, sample: Sample, ids: pl.Series, outputs: np.ndarra
     package.task.predictions(ids, outputs)  # refuses outputs that are not finite
     match sample.form:
         case "number":
-            return outputs.astype(np.float64)
+            return outputs[:, :1].astype(np.float64)
         case "label":
             return np.asarray(outputs.argmax(axis=1)[:, None], dtype=np.float64)
         case "probability":

@@ -11,7 +11,8 @@ A spec is plain JSON:
 - `{"method": "rank", "knots": [...]}`: each model's output becomes its rank among the out-of-fold outputs, ranks are
   averaged, and the mean rank is turned back into the mean of the models' outputs at that rank. The ranks are those of
   the out-of-fold rows and not of the rows at hand, so that one row alone is answered as it is among a million.
-- `{"method": "stack", "coef": [[...]], "intercept": [...]}`: a linear model on the models' outputs.
+- `{"method": "stack", "coef": [[...]], "intercept": [...]}`: a linear model on the models' outputs. Quantiles of
+  numbers are averaged and moved with the number: by what the stack adds to the models' mean.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def stack_features(outputs: Sequence[np.ndarray], kind: str) -> np.ndarray:
     Probabilities are held above 1e-6.
     """
     if kind == "regression":
-        return np.concatenate(outputs, axis=1).astype(np.float64)
+        return np.concatenate([values[:, :1] for values in outputs], axis=1).astype(np.float64)
     logs = [np.log(np.maximum(softmax(values), FLOOR)) for values in outputs]
     if outputs[0].shape[1] == 2:
         return np.column_stack([values[:, 1] - values[:, 0] for values in logs])
@@ -132,6 +133,9 @@ def stacked(coef: np.ndarray, intercept: np.ndarray, outputs: Sequence[np.ndarra
             f"{features.shape[1]}. Combine the models it was made of, in their order."
         )
     values = features @ coef.T + intercept
+    if kind == "regression" and outputs[0].shape[1] > 1:
+        mean = mean_outputs(outputs, kind)
+        values = np.concatenate([values, mean[:, 1:] + (values - mean[:, :1])], axis=1)
     if kind == "classification" and outputs[0].shape[1] == 2:
         values = np.column_stack([-values[:, 0] / 2, values[:, 0] / 2])
     return np.asarray(values, dtype=np.float32)
@@ -155,6 +159,7 @@ def _by_rank(knots: Sequence[Any], outputs: Sequence[np.ndarray], kind: str) -> 
         rank = np.mean(ranks, axis=0)
         mean[:, column] = np.mean([np.interp(rank, levels, value) for value, levels in curves], axis=0)
     if kind == "regression":
+        mean[:, 1:].sort(axis=1)  # each column goes its own way, so quantiles might cross
         return mean.astype(np.float32)
     probs = np.column_stack([1 - mean[:, 0], mean[:, 0]]) if outputs[0].shape[1] == 2 else mean
     return to_logits(probs / probs.sum(axis=1, keepdims=True))

@@ -119,8 +119,8 @@ class Package:
                 columns are ignored. Rows are named by the id column, or numbered where the frame has none.
 
         Returns:
-            The predictions in the order of the rows, the same kind of frame: id and predicted column, and for
-            classes also `<target>.probs` and `<target>.logits`.
+            The predictions in the order of the rows, the same kind of frame: id and predicted column, for classes
+            also `<target>.probs` and `<target>.logits`, and for quantiles `<target>.q10` and so on.
 
         Raises:
             DataError: when a column is missing, or rows do not fit the signature (with counts and examples).
@@ -146,7 +146,7 @@ class Package:
     def outputs(self, table: pl.DataFrame) -> np.ndarray:
         """Return outputs float32 (n, n_outputs) of rows that have the types of the signature."""
         if not len(table):
-            return np.empty((0, len(self.output.classes) or 1), dtype=np.float32)
+            return np.empty((0, self.output.width), dtype=np.float32)
         return self.forward(tuple(estimator.encode(table) for estimator in self._encoders.values()))
 
     def encode_rows(self, rows: Sequence[Mapping[str, Any]]) -> Encoded:
@@ -179,11 +179,14 @@ class Package:
         """Return one answer per row, ready to be written as JSON.
 
         `{"income": ">50K", "probabilities": {"<=50K": 0.1, ">50K": 0.9}}` for classes, `{"price": 12.3}` for
-        numbers.
+        numbers, with `"price.q10": 9.8` beside it for each quantile.
         """
         output = self.output
         if output.kind == "regression":
-            return [{output.name: value} for value in outputs[:, 0].astype(np.float64).tolist()]
+            if not output.quantiles:
+                return [{output.name: value} for value in outputs[:, 0].astype(np.float64).tolist()]
+            names = (output.name, *output.quantile_names)
+            return [dict(zip(names, values, strict=True)) for values in outputs.astype(np.float64).tolist()]
         probabilities = softmax(outputs)
         labels = self._labels
         return [

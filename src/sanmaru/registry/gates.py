@@ -89,6 +89,8 @@ def compatible(candidate: Signature, champion: Signature) -> Check:
             detail = f" (new: {gained[:5]}, gone: {lost[:5]})" if gained or lost else ""
             was, now = f"{output.kind} of {output.dtype}", f"{found.kind} of {found.dtype}"
             wrong.append(f"{output.name!r} was {was} and is {now}{detail}")
+        elif lost_levels := sorted(set(output.quantiles) - set(found.quantiles)):
+            wrong.append(f"it lacks the quantiles {lost_levels} of {output.name!r}")
     if wrong:
         return Check(name, False, "; ".join(wrong))
     extra = [column for column in new if column not in old]

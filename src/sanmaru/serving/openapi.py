@@ -166,7 +166,11 @@ def _answer(model: ServedModel) -> dict[str, Any]:
 
 def _output(output: Output) -> dict[str, Any]:
     if output.kind == "regression":
-        return {output.name: {"type": "number"}}
+        levels = zip(output.quantile_names, output.quantiles, strict=True)
+        return {
+            output.name: {"type": "number"},
+            **{name: {"type": "number", "description": f"{level:.0%} quantile."} for name, level in levels},
+        }
     kind = {"integer": "integer", "boolean": "boolean", "float": "number"}.get(output.dtype, "string")
     probability = {"type": "number", "minimum": 0, "maximum": 1}
     return {
@@ -179,7 +183,7 @@ def _answer_example(model: ServedModel) -> dict[str, Any]:
     prediction: dict[str, Any] = {}
     for output in model.signature.outputs:
         if output.kind == "regression":
-            prediction[output.name] = 12.3
+            prediction |= dict.fromkeys((output.name, *output.quantile_names), 12.3)
         else:
             prediction[output.name] = output.classes[0]
             share = round(1 / max(1, len(output.classes)), 4)

@@ -16,6 +16,7 @@ from sanmaru.tables.roles import Roles
 from sanmaru.tasks.base import Output
 from sanmaru.tasks.classification_errors import diagnose_classification
 from sanmaru.tasks.outputs import mean_outputs, softmax
+from sanmaru.tasks.quantile_errors import quantile_section
 from sanmaru.tasks.regression_errors import diagnose_regression
 from sanmaru.tasks.targets import (
     classification_output,
@@ -88,7 +89,9 @@ class BaseScoredTask:
             )
         output = self.output
         if output.kind == "regression":
-            return pl.DataFrame([ids, pl.Series(output.name, outputs[:, 0].astype(np.float64))])
+            names = (output.name, *output.quantile_names)
+            columns = np.asarray(outputs, dtype=np.float64).T
+            return pl.DataFrame([ids, *(pl.Series(name, v) for name, v in zip(names, columns, strict=True))])
         logits = np.ascontiguousarray(outputs, dtype=np.float32)
         probs = softmax(logits).astype(np.float32)
         array = pl.Array(pl.Float32, len(output.classes))
@@ -104,7 +107,9 @@ class BaseScoredTask:
     def outputs_of(self, predictions: pl.DataFrame) -> np.ndarray:
         """Return the outputs, float32 (n, n_outputs), from which a prediction table was made."""
         if self.output.kind == "regression":
-            return self.scored(predictions).astype(np.float32)[:, None]
+            names = (self.output.name, *self.output.quantile_names)
+            columns = [numbers(self._column(predictions, name, "the predictions"), name) for name in names]
+            return np.column_stack(columns).astype(np.float32)
         column = self._column(predictions, f"{self.output.name}.logits", "the predictions")
         return _matrix(column, len(self.output.classes)).astype(np.float32)
 
@@ -152,6 +157,8 @@ def _matrix(column: pl.Series, width: int) -> np.ndarray:
         raise DataError(
             f"column {column.name!r} should hold {width} numbers per row, one per class, got {column.dtype}."
         )
+            if self.output.quantiles:
+                yield quantile_section(self.output, truth, self.outputs_of(predictions)[:, 1:])
     broken = column.null_count()
     values = column.to_numpy() if not broken else np.empty((0, width))
     if broken or not np.isfinite(values).all():
