@@ -5,10 +5,12 @@ anything of folds, tracking or serving.
 
 Predictions are tables keyed by the id column. For a classification target `t` with k classes they hold `t` (the
 predicted label, in the target's own type), `t.probs` and `t.logits` (fixed-size arrays of k float32, classes in the
-order of `Task.outputs`); for a regression target `t` they hold `t` (float64).
+order of `Task.outputs`); for a regression target `t` they hold `t` (float64) and, where quantiles are asked for, one
+column each: `t.q10` (float64) is what a tenth of such rows lie below. Several targets make one joint target, whose name
+is `t`; each then has a column of labels besides.
 
 Between encoding and prediction table lie *outputs*: a float32 array (n_rows, n_outputs) of logits, with
-softmax(logits) the probabilities, or of numbers for regression (n_outputs = 1).
+softmax(logits) the probabilities, or of numbers for regression: the prediction, then its quantiles, rising.
 """
 
 from __future__ import annotations
@@ -42,15 +44,28 @@ class Output:
     """Labels as text, sorted; the order of the columns of logits and probabilities."""
     dtype: str = "string"
     """Type of the target in the data: `string`, `integer`, `boolean` or `float`; labels are given back in it."""
+    quantiles: tuple[float, ...] = ()
+    """Levels in (0, 1), rising, that a regression predicts beside its number."""
+
+    @property
+    def width(self) -> int:
+        """Columns of the outputs array: one per class, or the number and its quantiles."""
+        return len(self.classes) if self.kind == "classification" else 1 + len(self.quantiles)
+
+    @property
+    def quantile_names(self) -> tuple[str, ...]:
+        """Columns of the quantiles in a prediction table: `t.q10` for 0.1, `t.q2.5` for 0.025."""
+        return tuple(f"{self.name}.q{100 * level:.10g}" for level in self.quantiles)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` takes back."""
-        return {"name": self.name, "kind": self.kind, "classes": list(self.classes), "dtype": self.dtype}
+        lists = {"classes": list(self.classes), "quantiles": list(self.quantiles)}
+        return {"name": self.name, "kind": self.kind, "dtype": self.dtype, **lists}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Output:
         """Rebuild an output from `to_json`."""
-        return cls(**{**value, "classes": tuple(value["classes"])})
+        return cls(**{**value, "classes": tuple(value["classes"]), "quantiles": tuple(value.get("quantiles", ()))})
 
 
 @dataclass(frozen=True, kw_only=True)

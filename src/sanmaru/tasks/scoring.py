@@ -143,6 +143,8 @@ class BaseScoredTask:
             yield from diagnose_classification(self.output, ids, truth, scored)
         else:
             yield from diagnose_regression(self.output, ids, truth, scored)
+            if self.output.quantiles:
+                yield quantile_section(self.output, truth, self.outputs_of(predictions)[:, 1:])
 
     def _column(self, table: pl.DataFrame, name: str, what: str) -> pl.Series:
         if name not in table.columns:
@@ -157,8 +159,6 @@ def _matrix(column: pl.Series, width: int) -> np.ndarray:
         raise DataError(
             f"column {column.name!r} should hold {width} numbers per row, one per class, got {column.dtype}."
         )
-            if self.output.quantiles:
-                yield quantile_section(self.output, truth, self.outputs_of(predictions)[:, 1:])
     broken = column.null_count()
     values = column.to_numpy() if not broken else np.empty((0, width))
     if broken or not np.isfinite(values).all():
