@@ -52,6 +52,7 @@ class Batcher:
         self._on_batch = on_batch
         self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._busy = False
         self._thread = threading.Thread(target=self._run, name="sanmaru-batcher", daemon=True)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -67,6 +68,11 @@ class Batcher:
 
     def __len__(self) -> int:
         return self._waiting.qsize()
+
+    @property
+    def idle(self) -> bool:
+        """Whether the worker thread has nothing to do."""
+        return not self._busy and not self._waiting.qsize()
 
     async def submit(self, model: ServedModel, read: Callable[[], Rows]) -> bytes:
         """Predict in the worker thread and return the JSON text of the answer.
@@ -104,7 +110,9 @@ class Batcher:
                     self._waiting.put(None)
                     break
                 jobs.append(another)
+            self._busy = True
             sizes = self._work([job for job in jobs if not job.cancelled])
+            self._busy = False
             assert self._loop is not None
             try:
                 self._loop.call_soon_threadsafe(self._deliver, jobs, sizes)

@@ -74,6 +74,7 @@ class ServedModel:
             (b"content-type", b"application/json"),
             (b"x-model", f"{quote(self.name)}@{self.version}".encode()),
         )
+        self.head = b"".join(b"%s: %s\r\n" % header for header in self.headers) + b"content-length: "
 
     def answer(self, rows: Sequence[Row]) -> bytes:
         """Predict checked rows and return the JSON text of the answer.
@@ -126,10 +127,6 @@ def breaks(old: Signature, new: Signature) -> str | None:
         if outputs.get(output.name) != output.kind:
             return f"the output {output.name!r} ({output.kind}) is gone; it has {', '.join(outputs) or 'none'}"
     known = {column.name: column for column in old.inputs}
-    answered = {name for output in new.outputs for name in output.quantile_names}
-    for name in (name for output in old.outputs for name in output.quantile_names):
-        if name not in answered:
-            return f"the quantile {name!r} is gone"
     for column in new.inputs:
         before = known.get(column.name)
         if before is None and column.required:

@@ -36,6 +36,10 @@ Send = Callable[[Message], Awaitable[None]]
 
 INLINE_BODY_BYTES = 64 * 1024
 """Larger bodies are parsed in the worker thread."""
+LONE_MS = 25.0
+"""A model that answers one row within this answers a lone caller on the event loop."""
+LONE_BODY_BYTES = 256 * 1024
+"""And only where the body is no larger: how long a picture takes to decode depends on the picture."""
 _SLOW = "the body is too slow"
 """Tells a cancellation by the timer from one by the server."""
 BUFFERED_BYTES = 4
@@ -64,9 +68,13 @@ class BasePredict:
         self.keys = keys
         self.metrics = metrics
         self._buffered = 0
-        self._locked = keys.active
+        self.locked = keys.active
         self._max_body_bytes = settings.max_body_bytes
-        self._max_rows = settings.max_rows
+        self.max_rows = settings.max_rows
+        self.asker: object = None
+        """The connection that asked last; see `protocol.PredictProtocol`."""
+        self._no_holding_before = 0.0
+        self._common: tuple[object, bytes] = (None, b"")
         self._receiving: dict[asyncio.Task[Any] | None, float] = {}
         """Requests whose body is not complete, and when they began."""
 
@@ -79,7 +87,7 @@ class BasePredict:
         inline_rows = 0
         model: ServedModel | None = None
         try:
-            if self._locked and self.keys.name(dict(scope["headers"])) is None:
+            if self.locked and self.keys.name(dict(scope["headers"])) is None:
                 raise RequestError(
                     401,
                     "an API key is needed: send `Authorization: Bearer KEY` or `X-API-Key: KEY`",
@@ -110,14 +118,14 @@ class BasePredict:
                     content_type = value
                     break
             if len(body) <= INLINE_BODY_BYTES and model.inline_rows:
-                rows = read_rows(body, content_type, model, self._max_rows)
+                rows = read_rows(body, content_type, model, self.max_rows)
                 if len(rows) <= model.inline_rows:
                     answer = model.answer(rows)
                     inline_rows = len(rows)
                 else:
                     answer = await self.batcher.submit(model, lambda: rows)
             else:
-                answer = await self.batcher.submit(model, partial(read_rows, body, content_type, model, self._max_rows))
+                answer = await self.batcher.submit(model, partial(read_rows, body, content_type, model, self.max_rows))
             status, sent = 200, [*model.headers, (b"content-length", b"%d" % len(answer))]
         except ClientGoneError:
             self.metrics.done(499, perf_counter() - started)
@@ -127,6 +135,35 @@ class BasePredict:
         await send({"type": "http.response.start", "status": status, "headers": sent})
         await send({"type": "http.response.body", "body": answer})
         self.metrics.done(status, perf_counter() - started, inline_rows)
+
+    def may_hold(self, model: ServedModel, body: bytes) -> bool:
+        """Whether a lone caller's request to a slower model may be predicted on the event loop.
+
+        A hand-over to the worker thread and back costs two wake-ups, which a caller who is alone need not pay. Nobody
+        else waits then but probes; they wait for one prediction at most, which `LONE_MS` and `LONE_BODY_BYTES` bound.
+        Where one took longer nevertheless, the thread takes them all for a while.
+        """
+        return (
+            model.warmth.row_ms <= LONE_MS
+            and len(body) <= LONE_BODY_BYTES
+            and self.batcher.idle
+            and perf_counter() >= self._no_holding_before
+        )
+
+    def held(self, seconds: float, rows: int) -> None:
+        """Count a request that was answered on the event loop."""
+        self.metrics.done(200, seconds, rows)
+        if seconds * 1000 > 4 * LONE_MS:
+            self._no_holding_before = perf_counter() + 10.0
+
+    def head(self, server_state: Any) -> bytes:
+        """Return the header lines that every answer shares: the date, renewed by the server every second."""
+        headers = server_state.default_headers
+        known, text = self._common
+        if headers is not known:
+            text = b"".join(b"%s: %s\r\n" % header for header in headers)
+            self._common = (headers, text)
+        return text
 
     def _refusal(self, error: BaseException, model: ServedModel | None) -> tuple[int, bytes, list[Header]]:
         """Turn whatever stopped a request into status, body and headers of its answer."""
