@@ -27,6 +27,7 @@ def test_what_cannot_be_served_is_one_clear_line(tmp_path: Path) -> None:
         assert refused.returncode == 1
         assert "is not a model package" in refused.stderr
         assert "Traceback" not in refused.stderr
+        assert "serving" not in refused.stderr
     refused = sanmaru("serve", "mask-18", "--project", str(tmp_path))
     assert refused.returncode == 1
     assert "sanmaru.yaml" in refused.stderr

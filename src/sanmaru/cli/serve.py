@@ -44,5 +44,8 @@ def serve(
     )
     if keys is not None and host not in ("127.0.0.1", "localhost", "::1"):
         typer.echo("keys travel in clear text over plain HTTP: put a proxy with TLS in front", err=True)
-    typer.echo(f"serving {name}: card at http://{host}:{port}/, form at http://{host}:{port}/try", err=True)
-    run(options, wait=wait)
+
+    def announce() -> None:
+        typer.echo(f"serving {name}: card at http://{host}:{port}/, form at http://{host}:{port}/try", err=True)
+
+    run(options, wait=wait, announce=announce)

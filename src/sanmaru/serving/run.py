@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,12 +75,13 @@ class ServeOptions:
         return RegistrySource(Project.load(self.project), self.name, self.alias)
 
 
-def serve(options: ServeOptions, *, wait: bool = False) -> None:
+def serve(options: ServeOptions, *, wait: bool = False, announce: Callable[[], None] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C; requests under way are finished first.
 
     Args:
         options: What to serve and where.
         wait: Start although the model does not exist yet, and be ready once it does.
+        announce: Called once it is known that there is something to serve.
 
     Raises:
         UserError: when there is nothing to serve, a limit makes no sense, or the keys file cannot be used.
@@ -92,6 +94,8 @@ def serve(options: ServeOptions, *, wait: bool = False) -> None:
     Keys.from_environment(options.keys)
     if not wait:
         source.resolve()
+    if announce is not None:
+        announce()
     # After its own orderly end uvicorn raises the signal again, which would end the process before the folder below is
     # removed, and with a status as if something were wrong.
     if threading.current_thread() is threading.main_thread():
