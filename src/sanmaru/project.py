@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from sanmaru.config import Config
 from sanmaru.errors import ProjectFileError, nearest
 from sanmaru.tables.config import DataConfig, SplitConfig
 from sanmaru.tasks.image_classification.config import ImageModelConfig
+from sanmaru.tasks.image_classification.report_config import ReportConfig
 from sanmaru.tasks.tabular.config import TabularModelConfig
+from sanmaru.tasks.tabular.features.config import FeatureSteps
 from sanmaru.training.config import TrainConfig
 
 FILE_NAME = "sanmaru.yaml"
@@ -75,6 +77,16 @@ class ImageClassificationFile(_ProjectFile):
 
     task: Literal["image-classification"]
     model: ImageModelConfig = ImageModelConfig()
+    report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def _several_heads_for_several_targets(self) -> ImageClassificationFile:
+        if self.model.heads != "joint" and len(self.data.target) < 2:
+            raise ValueError(
+                f"model.heads: {self.model.heads} needs several targets, and data.target names {len(self.data.target)}. "
+                "Name them all in data.target, or take heads: joint"
+            )
+        return self
 
 
 class TabularFile(_ProjectFile):
@@ -85,6 +97,9 @@ class TabularFile(_ProjectFile):
         default_factory=lambda: TypeAdapter(TabularModelConfig).validate_python({"kind": "lightgbm"})
     )
     problem_type: Literal["auto", "regression", "classification"] = "auto"
+    features: FeatureSteps = ()
+    """Feature steps, applied inside each fold before the model: a list such as
+    `[dates, {target_encoding: {columns: [dong]}}]`, or `auto`."""
 
 
 ProjectFile = Annotated[ImageClassificationFile | TabularFile, Field(discriminator="task")]

@@ -147,8 +147,9 @@ def _open(
     from sanmaru.html.blocks import Section
     from sanmaru.tasks.find import task_class
 
-    if hasattr(project.file, "problem_type"):
-        options = {**options, "problem_type": project.file.problem_type}
+    for name in ("problem_type", "features"):
+        if hasattr(project.file, name):
+            options = {**options, name: getattr(project.file, name)}
     try:
         return task_class(project.file.task).open(table, roles, **options), None
     except DataError as error:

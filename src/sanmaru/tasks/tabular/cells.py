@@ -159,6 +159,18 @@ def text_number(measure: Callable[[str], float], missing: frozenset[str]) -> Cal
     return read
 
 
+def plain_text(missing: frozenset[str]) -> Callable[[Any], str]:
+    """Make a function that gives a value's text, and the empty one for "no value"."""
+
+    def read(value: Any) -> str:
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return ""
+        text = cell_text(value)
+        return "" if text in missing else text
+
+    return read
+
+
 def moment(missing: frozenset[str], date_format: str | None) -> Callable[[Any], datetime | None]:
     """Make a function that reads dates and times: date, datetime, ISO 8601 text, or text in `date_format`.
 
