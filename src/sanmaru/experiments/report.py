@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from sanmaru.errors import RunError, UserError
 from sanmaru.experiments.runs import FOLD, Run
 from sanmaru.files import write_text
+from sanmaru.project import ImageClassificationFile
 
 if TYPE_CHECKING:
     import polars as pl
@@ -88,10 +90,20 @@ def _diagnosis(
         if table is None:
             table, changed = read_again(run)
             note = _changed() if changed else None
-        found = list(task.diagnose(with_features(bare, task, table), predictions))
+        found = list(_analysis(run, task, with_features(bare, task, table), predictions))
     except (UserError, OSError) as error:
         found, note = _as_far_as_possible(task, bare, predictions), _gone(error)
     return found if note is None else [*found, Section(title="The data today", findings=[note])]
+
+
+def _analysis(run: Run, task: Task, rows: pl.DataFrame, predictions: pl.DataFrame) -> Iterable[Section]:
+    """The error analysis; of pictures with heat maps, where the run has fits and the project file wants them."""
+    limit = run.project.file.report.explain if isinstance(run.project.file, ImageClassificationFile) else 0
+    fits = [folder / "estimator" for folder in run.fold_folders()]
+    explained = getattr(task, "explained", None)
+    if explained is None or not limit or not fits:
+        return task.diagnose(rows, predictions)
+    return explained(rows, predictions, fits, limit)  # type: ignore[no-any-return]
 
 
 def _changed() -> Finding:

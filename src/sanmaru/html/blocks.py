@@ -119,6 +119,8 @@ class Picture:
     caption: str = ""
     wrong: bool = False
     """Drawn with a warning edge."""
+    beside: Sequence[tuple[bytes, str]] = ()
+    """More pictures of the same thing, in one row with it: (encoded JPEG or PNG, what it shows, in a few words)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -154,19 +154,32 @@ def _is_numeric(values: Sequence[object]) -> bool:
 def _pictures(block: Pictures) -> str:
     parts = []
     for picture in block.pictures:
-        kind = "png" if picture.data.startswith(b"\x89PNG") else "gif" if picture.data.startswith(b"GIF8") else "jpeg"
-        data = base64.b64encode(picture.data).decode("ascii")
-        alternative = escape(picture.caption or block.title or "picture")
+        alternative = picture.caption or block.title or "picture"
+        image = _image(picture.data, alternative)
+        if picture.beside:
+            others = "".join(
+                f'<div class="other">{_image(data, f"{alternative}: {shown}")}<span aria-hidden="true">{escape(shown)}'
+                "</span></div>"
+                for data, shown in picture.beside
+            )
+            image = f'<div class="beside"><div class="first">{image}</div>{others}</div>'
         caption = f"<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
         sign = '<span class="hidden">wrong: </span>' if picture.wrong else ""
         parts.append(
-            f'<li><figure class="picture{" wrong" if picture.wrong else ""}">'
-            f'<img src="data:image/{kind};base64,{data}" alt="{alternative}" decoding="async">'
-            f"{sign}{caption}</figure></li>"
+            f'<li><figure class="picture{" wrong" if picture.wrong else ""}">{image}{sign}{caption}</figure></li>'
         )
     heading = f"<h3>{escape(block.title)}</h3>" if block.title else ""
     classes = "sheet pixelated" if block.pixelated else "sheet"
+    widest = max((len(picture.beside) for picture in block.pictures), default=0)
+    if widest:
+        classes += " rows" if widest > 1 else " pairs"
     return f'<div class="panel wide">{heading}<ul class="{classes}">{"".join(parts)}</ul></div>'
+
+
+def _image(data: bytes, alternative: str) -> str:
+    kind = "png" if data.startswith(b"\x89PNG") else "gif" if data.startswith(b"GIF8") else "jpeg"
+    encoded = base64.b64encode(data).decode("ascii")
+    return f'<img src="data:image/{kind};base64,{encoded}" alt="{escape(alternative)}" decoding="async">'
 
 
 def _code(block: Code) -> str:

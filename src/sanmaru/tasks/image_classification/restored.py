@@ -1,0 +1,38 @@
+"""The trained network of a saved estimator, in torch again: for looking inside, where ONNX Runtime gives only answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from torch import nn
+
+from sanmaru.errors import DataError
+from sanmaru.files import read_json
+from sanmaru.tasks.image_classification.backbones import build
+from sanmaru.tasks.image_classification.config import NetworkConfig
+from sanmaru.tasks.image_classification.export import FromPixels
+
+
+def restore(folder: Path, near: Iterable[Path] = ()) -> nn.Module:
+    """Return the network that `NetworkEstimator.save` wrote: uint8 (B, H, W, 3) in, joint logits out; on the CPU.
+
+    Args:
+        folder: Of the estimator.
+        near: Folders in which a relative `pretrained` folder is looked for.
+
+    Raises:
+        DataError: when the weights are not there or do not fit the network.
+        UserError: when the network is that of pretrained weights which cannot be had any more.
+    """
+    from safetensors.torch import load_file
+
+    content = read_json(folder / "estimator.json")
+    config = NetworkConfig.model_validate(content["config"])
+    built = build(config, content["classes"], near)
+    try:
+        built.network.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise DataError(f"the weights in {folder} cannot be used: {first}") from error
+    return FromPixels(built.network, content["mean"], content["std"]).eval()
