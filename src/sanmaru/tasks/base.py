@@ -129,6 +129,10 @@ class FitContext:
         """Tell a watcher how far the fit is."""
         self._append({"kind": "progress", "done": done, "total": total, "unit": unit, **shown})
 
+    def late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline_s is not None and time.monotonic() > self.deadline_s
+
     def note(self, text: str) -> None:
         """Record a sentence for the log and the report."""
         self._append({"kind": "note", "text": text})

@@ -43,7 +43,7 @@ def test_the_chosen_ridge_penalty_is_the_one_a_plain_loop_finds(data):
     design, target = data
     noisy = target + np.random.default_rng(1).normal(scale=20, size=len(target))
     chosen, tried = penalty.choose_ridge(design, noisy, seed=5)
-    parts = penalty._parts(len(noisy), penalty.RIDGE_PARTS, 5)
+    parts = penalty.draw_parts(len(noisy), penalty.RIDGE_PARTS, 5)
     for strength, rmse in tried.items():
         errors = []
         for part in range(penalty.RIDGE_PARTS):
@@ -63,9 +63,9 @@ def test_logistic_regression_is_that_of_scikit_learn_and_noise_gets_a_strong_pen
     fitted = penalty.logistic(design, codes, n_classes, 0.01, None)
     reference = LogisticRegression(C=1 / (0.01 * len(codes)), tol=1e-8, max_iter=5000).fit(design.toarray(), codes)
     np.testing.assert_allclose(fitted.weights.T, reference.coef_, atol=1e-2)
-    weak, _ = penalty.choose_logistic(design, codes, n_classes, None, 0)
+    weak, _ = penalty.choose_logistic(design, codes, n_classes, None, seed=0)
     noise = np.random.default_rng(2).permutation(codes)
-    strong, _ = penalty.choose_logistic(design, noise, n_classes, None, 0)
+    strong, _ = penalty.choose_logistic(design, noise, n_classes, None, seed=0)
     assert strong > weak
 
 
@@ -101,3 +101,32 @@ def test_a_fit_that_does_not_converge_says_so(data, monkeypatch):
     monkeypatch.setattr(penalty, "_model", lambda strength, n: LogisticRegression(C=1e6, max_iter=1))
     design, target = data
     assert not penalty.logistic(design, (target > np.median(target)).astype(np.int64), 2, 1e-6, None).converged
+
+
+def test_parts_keep_groups_whole_and_even():
+    groups = np.repeat(np.arange(30), np.arange(30) % 5 + 1)
+    parts = penalty.draw_parts(len(groups), 4, 0, groups)
+    for group in range(30):
+        assert len(set(parts[groups == group])) == 1
+    sizes = np.bincount(parts, minlength=4)
+    assert sizes.max() - sizes.min() <= 5
+    few = penalty.draw_parts(6, 5, 0, np.array([0, 0, 0, 1, 1, 1]))
+    assert len(set(few.tolist())) == 2
+
+
+def test_a_penalty_chosen_over_groups_is_stronger_than_one_that_sees_them_on_both_sides():
+    """Rows of a group share a level that thirty columns of its own can tell: worth nothing for a new group."""
+    generator = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 6)
+    own = generator.normal(size=(40, 30))[groups]
+    features = generator.normal(size=(240, 3))
+    target = features[:, 0] + 3 * generator.normal(size=40)[groups] + generator.normal(scale=0.1, size=240)
+    design = sparse.csr_matrix(np.concatenate([features, own], axis=1))
+    torn, _ = penalty.choose_ridge(design, target, 0)
+    whole, tried = penalty.choose_ridge(design, target, 0, groups)
+    assert whole > torn
+    assert tried[whole] > 2
+    codes = (target > 0).astype(np.int64)
+    torn, _ = penalty.choose_logistic(design, codes, 2, None, seed=0)
+    whole, _ = penalty.choose_logistic(design, codes, 2, None, seed=0, groups=groups)
+    assert whole > torn

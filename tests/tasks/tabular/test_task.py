@@ -151,7 +151,7 @@ def test_a_model_of_another_table_is_refused(mixed_table, open_task, context, tm
 
 
 def test_an_image_network_is_no_tabular_model(mixed_table, open_task):
-    with pytest.raises(TypeError, match="takes a LightGBMConfig or a LinearConfig, got str"):
+    with pytest.raises(TypeError, match="takes the config of a model for tables, got str"):
         open_task(mixed_table(), "price").estimator("network", TrainConfig())
 
 

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sanmaru.config import Config
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Direction = Literal["increasing", "decreasing"]
+Transform = Literal["auto", "none", "log"]
+Objective = Literal["auto", "squared", "absolute", "percentage"]
+ClassWeights = Literal["none", "balanced"]
+
+
+def _rising(levels: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(levels)) < len(levels):
+        raise ValueError("a level stands twice")
+    return tuple(sorted(levels))
+
+
+Quantiles = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], AfterValidator(_rising)]
 
 
 class BaseTabularModel(Config):
@@ -30,7 +43,15 @@ class LightGBMConfig(BaseTabularModel):
     row_fraction: Fraction = 1.0
     l1: Annotated[float, Field(ge=0)] = 0.0
     l2: Annotated[float, Field(ge=0)] = 1.0
-    class_weights: Literal["none", "balanced"] = "none"
+    objective: Objective = "auto"
+    """What is minimised for numbers; `auto` follows the metric (absolute for mae, percentage for mape)."""
+    target_transform: Transform = "auto"
+    """`log` learns the logarithm of a number; `auto` does so where the metric is rmsle."""
+    monotone: dict[str, Direction] = Field(default_factory=dict)
+    """Columns of numbers with which the prediction may only rise or fall, such as {rooms: increasing}."""
+    quantiles: Quantiles = ()
+    """Levels in (0, 1) to predict beside a number, such as [0.1, 0.5, 0.9]."""
+    class_weights: ClassWeights = "none"
 
 
 class LinearConfig(BaseTabularModel):
@@ -39,7 +60,11 @@ class LinearConfig(BaseTabularModel):
     kind: Literal["linear"] = "linear"
     penalty: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     """L2 strength relative to the number of rows; `auto` picks it inside the fold by cross-validation."""
-    class_weights: Literal["none", "balanced"] = "none"
+    target_transform: Transform = "auto"
+    """`log` learns the logarithm of a number; `auto` does so where the metric is rmsle."""
+    quantiles: Quantiles = ()
+    """Levels in (0, 1) to predict beside a number, such as [0.1, 0.5, 0.9]."""
+    class_weights: ClassWeights = "none"
 
 
 TabularModelConfig = Annotated[LightGBMConfig | LinearConfig, Field(discriminator="kind")]

@@ -5,23 +5,22 @@ The model is plain arrays: filled numbers times weights, plus the weights of mis
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
-from sanmaru.errors import DataError
-from sanmaru.files import read_json, whole, write_json
-from sanmaru.tasks.tabular.classes import balanced_weights
-from sanmaru.tasks.tabular.config import LinearConfig
+from sanmaru.files import whole
+from sanmaru.tasks.tabular.estimator import BaseTabularEstimator, Rows, shares
 
 if TYPE_CHECKING:
     from sanmaru.tasks.base import FitContext
+    from sanmaru.tasks.tabular.config import LinearConfig
     from sanmaru.tasks.tabular.design import Layout
     from sanmaru.tasks.tabular.penalty import Weights
     from sanmaru.tasks.tabular.task import Tabular
+    from sanmaru.training.config import TrainConfig
 
 MOST_COEFFICIENTS = 200
 """Largest coefficients kept with the run."""
@@ -29,120 +28,87 @@ MOST_COEFFICIENTS = 200
 _ARRAYS = ("places", "median", "numbers", "marks", "leveled", "sizes", "levels", "intercept")
 
 
-class Linear:
-    """A linear model for regression, binary or multiclass targets."""
+class Linear(BaseTabularEstimator):
+    """A linear model for regression, binary or multiclass targets, and for quantiles of numbers."""
+
+    kind = "linear"
+    config: LinearConfig
 
     selects = False
     """`valid` is not used to choose anything: the penalty is chosen by cross-validation within `train`."""
 
-    def __init__(self, task: Tabular, config: LinearConfig) -> None:
-        self.task = task
-        self.config = config
-        self.encoder = task.encoder
-        self.encoding = task.encoding
+    def __init__(self, task: Tabular, config: LinearConfig, train: TrainConfig) -> None:
+        super().__init__(task, config, train)
         self._arrays: dict[str, np.ndarray] = {}
         self._starts = np.empty(0, dtype=np.int64)
-        self._details: dict[str, Any] = {}
 
-    def fit(self, train: pl.DataFrame, valid: pl.DataFrame | None, context: FitContext) -> None:
-        """Learn from `train`; on `valid`, where given, the metric is only told.
-
-        Raises:
-            DataError: when `train` has no rows or holds a value of the wrong type.
-        """
+    def fit_rows(self, train: Rows, valid: Rows | None, context: FitContext) -> None:
+        """Learn from `train`; on `valid`, where given, the metric is only told."""
         from threadpoolctl import threadpool_limits
 
-        truth = self.task.truth(train)
-        if not len(truth):
-            raise DataError("there are no rows to train on.")
+        self._begin(train, context)
         with threadpool_limits(context.threads):
-            self._fit(self.encode(train), truth, context)
-        if valid is not None and len(valid):
-            predicted = self.task.predictions(valid[self.task.roles.id], self.forward(self.encode(valid)))
-            value = context.metric(self.task.truth(valid), self.task.scored(predicted))
+            self._fit(train, context)
+        if valid is not None:
+            value = self._value(valid, self.forward(valid.matrix), context)
             context.log(1, **{f"valid_{context.metric.name}": value})
         context.progress(1, 1, "fit")
 
-    def encode(self, table: pl.DataFrame) -> np.ndarray:
-        """Turn rows into a float64 matrix."""
-        return self.encoder.encode(table)
-
-    def encode_rows(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        """As `encode`, from a list of mappings; a missing key is a missing value.
-
-        Raises:
-            DataError: naming the row and column of a value of the wrong type.
-        """
-        return self.encoder.encode_rows(rows)
-
-    def forward(self, array: np.ndarray) -> np.ndarray:
-        """Return outputs, float32 (n_rows, n_outputs). A binary model's logits are (0, log odds)."""
+    def scores(self, matrix: np.ndarray) -> np.ndarray:
+        """Return raw scores float64 (n, n_scores)."""
         arrays = self._arrays
-        numbers = array[:, arrays["places"]]
+        numbers = matrix[:, arrays["places"]]
         marks = np.isnan(numbers)
         scores = np.where(marks, arrays["median"], numbers) @ arrays["numbers"] + arrays["intercept"]
         if marks.any():
             scores += marks @ arrays["marks"]
         if len(self._starts):
-            codes = array[:, arrays["leveled"]]
+            codes = matrix[:, arrays["leveled"]]
             sizes = arrays["sizes"]
             levels = np.where(np.isnan(codes), sizes - 1, np.minimum(codes, sizes - 2)).astype(np.int64)
             scores += arrays["levels"][levels + self._starts].sum(axis=1)
-        if self.task.output.kind == "classification" and scores.shape[1] == 1:
-            scores = np.concatenate([np.zeros_like(scores), scores], axis=1)
-        return np.asarray(scores, dtype=np.float32)
+        return np.asarray(scores)
 
-    def save(self, folder: Path) -> None:
-        """Write `estimator.json` and `weights.npz` (plain arrays)."""
-        folder.mkdir(parents=True, exist_ok=True)
+    def _save(self, folder: Path) -> dict[str, Any]:
+        """Write `weights.npz`, plain arrays."""
         arrays: dict[str, Any] = self._arrays
         with whole(folder / "weights.npz") as beside, beside.open("wb") as handle:
             np.savez(handle, **arrays)
-        content = {"kind": "linear", "config": self.config.model_dump(mode="json"), "encoding": self.encoding}
-        write_json(folder / "estimator.json", {**content, "details": self._details})
+        return {}
 
-    @classmethod
-    def load(cls, task: Tabular, folder: Path) -> Linear:
-        """Read what `save` wrote. scikit-learn is not imported."""
-        content = read_json(folder / "estimator.json")
-        estimator = cls(task, LinearConfig(**content["config"]))
+    def _restore(self, folder: Path, content: Mapping[str, Any]) -> None:
         with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
-            estimator._take({name: arrays[name] for name in _ARRAYS})
-        estimator._details = content["details"]
-        return estimator
-
-    def details(self) -> dict[str, Any]:
-        """Return the penalty, the largest coefficients, and each column's importance.
-
-        Importance is a column's share of the spread that all columns together give to the scores of the training rows.
-        """
-        return self._details
+            self._take({name: arrays[name] for name in _ARRAYS})
 
     def _take(self, arrays: dict[str, np.ndarray]) -> None:
         self._arrays = arrays
         self._starts = np.cumsum(arrays["sizes"]) - arrays["sizes"]
 
-    def _fit(self, matrix: np.ndarray, truth: np.ndarray, context: FitContext) -> None:
+    def _fit(self, train: Rows, context: FitContext) -> None:
         from sanmaru.tasks.tabular import penalty
         from sanmaru.tasks.tabular.design import learn_layout
+        from sanmaru.tasks.tabular.quantile_regression import quantile_regression
 
-        layout = learn_layout(matrix, self.task.schema.encoded)
-        design = layout.design(matrix)
-        output = self.task.output
+        layout = learn_layout(train.matrix, self.columns)
+        design, target = layout.design(train.matrix), self._targets(train)
         tried: dict[float, float] = {}
         chosen = self.config.penalty
-        if output.kind == "regression":
+        if self.problem == "regression":
             if chosen == "auto":
-                chosen, tried = penalty.choose_ridge(design, truth, context.seed)
-            fitted = penalty.ridge(design, truth, chosen)
+                chosen, tried = penalty.choose_ridge(design, target, context.seed, train.groups)
+            fitted = penalty.ridge(design, target, chosen)
+            for level in self.task.output.quantiles:
+                fitted = fitted.beside(quantile_regression(design, target, level, chosen, start=fitted))
         else:
-            n_classes = len(output.classes)
-            weight = balanced_weights(truth, n_classes) if self.config.class_weights == "balanced" else None
+            n_classes = len(self.task.output.classes)
+            weight = self._weights(train)
             if chosen == "auto":
-                chosen, tried = penalty.choose_logistic(design, truth, n_classes, weight, context.seed)
-            fitted = penalty.logistic(design, truth, n_classes, chosen, weight)
-            if not fitted.converged:
-                context.note("The logistic regression ended before it converged; a stronger penalty would help.")
+                chosen, tried = penalty.choose_logistic(
+                    design, target, n_classes, weight, seed=context.seed, groups=train.groups
+                )
+            fitted = penalty.logistic(design, target, n_classes, chosen, weight)
+        if not fitted.converged:
+            context.note("The linear model ended before it converged; a stronger penalty would help.")
         n = len(layout.numbers)
         self._take(
             {
@@ -157,12 +123,12 @@ class Linear:
                 "intercept": fitted.intercept - (layout.mean / layout.scale) @ fitted.weights[:n],
             }
         )
-        self._details = self._describe(layout, fitted, matrix, chosen, tried)
+        self._details = self._describe(layout, fitted, train.matrix, chosen, tried)
 
     def _describe(
         self, layout: Layout, fitted: Weights, matrix: np.ndarray, chosen: float, tried: Mapping[float, float]
     ) -> dict[str, Any]:
-        columns = self.task.schema.encoded
+        columns = self.columns
         numbers, marks, levels = layout.fill(matrix)
         n = len(layout.numbers)
         weights, spread = fitted.weights, {}
@@ -172,7 +138,6 @@ class Linear:
             spread[columns[column].name] = float(part.std(axis=0).mean())
         for place, column in enumerate(layout.leveled.tolist()):
             spread[columns[column].name] = float(weights[2 * n + levels[:, place]].std(axis=0).mean())
-        total = sum(spread.values()) or 1.0
         names = self._names(layout)
         order = np.argsort(-np.abs(weights).max(axis=1), kind="stable")[:MOST_COEFFICIENTS]
         coefficients = {names[int(i)]: weights[i].round(6).tolist() for i in order if np.abs(weights[i]).max() > 0}
@@ -184,12 +149,12 @@ class Linear:
             "intercept": fitted.intercept.round(6).tolist(),
             "coefficients": coefficients,
             "importance_kind": "share of the spread of the scores",
-            "importance": dict(sorted(((k, v / total) for k, v in spread.items()), key=lambda item: -item[1])),
+            "importance": shares(list(spread), np.array(list(spread.values()))),
         }
 
     def _names(self, layout: Layout) -> list[str]:
         """What each weight stands for."""
-        columns = self.task.schema.encoded
+        columns = self.columns
         numbers = [columns[place].name for place in layout.numbers.tolist()]
         names = [*numbers, *(f"{name} is missing" for name in numbers)]
         known = {feature.name: feature.categories for feature in self.task.schema.features}

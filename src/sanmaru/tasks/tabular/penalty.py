@@ -4,9 +4,9 @@ The penalty is relative to the number of rows: a fit minimises mean loss + penal
 the squared error or the log loss; intercepts are free. In scikit-learn's words, Ridge(alpha=penalty · n) and
 LogisticRegression(C=1 / (penalty · n)).
 
-`auto` takes the best of a grid by cross-validation on the training rows it is given. The parts are drawn at random:
-rows of one group may fall on both sides, which can make the penalty a little too weak on grouped data, but never
-touches the validation rows of a fold.
+`auto` takes the best of a grid by cross-validation on the training rows it is given. The parts are drawn at random;
+where rows have groups, no group stands on both sides, or the penalty would be chosen for
+rows that are better known than new ones.
 """
 
 from __future__ import annotations
@@ -40,6 +40,14 @@ class Weights:
     """float64 (n_scores,)."""
     converged: bool = True
 
+    def beside(self, other: Weights) -> Weights:
+        """Return a model that gives the scores of both."""
+        return Weights(
+            weights=np.concatenate([self.weights, other.weights], axis=1),
+            intercept=np.concatenate([self.intercept, other.intercept]),
+            converged=self.converged and other.converged,
+        )
+
 
 def ridge(design: sparse.csr_matrix, target: np.ndarray, penalty: float) -> Weights:
     """Fit ridge regression, exactly by its normal equations or, where they are wide, by conjugate gradients.
@@ -59,16 +67,18 @@ def ridge(design: sparse.csr_matrix, target: np.ndarray, penalty: float) -> Weig
     return Weights(weights=model.coef_[:, None], intercept=np.array([float(model.intercept_) + shift]))
 
 
-def choose_ridge(design: sparse.csr_matrix, target: np.ndarray, seed: int) -> tuple[float, dict[float, float]]:
+def choose_ridge(
+    design: sparse.csr_matrix, target: np.ndarray, seed: int, groups: np.ndarray | None = None
+) -> tuple[float, dict[float, float]]:
     """Return the penalty with the least squared error over parts of the rows, and each penalty's RMSE."""
     if design.shape[1] > EXACT_WIDTH:
-        return _choose_wide(design, target, seed)
-    parts = _parts(len(target), RIDGE_PARTS, seed)
+        return _choose_wide(design, target, seed, groups)
+    parts = draw_parts(len(target), RIDGE_PARTS, seed, groups)
     whole = _Moments.of(design, target)
     errors = np.zeros(len(RIDGE_GRID))
     for part in range(RIDGE_PARTS):
         held = np.flatnonzero(parts == part)
-        if not len(held):
+        if not len(held) or len(held) == len(target):  # too few groups to fill every part
             continue
         rest = whole - _Moments.of(design[held], target[held], shift=whole.shift)
         for place, fitted in enumerate(rest.solve(RIDGE_GRID)):
@@ -78,12 +88,16 @@ def choose_ridge(design: sparse.csr_matrix, target: np.ndarray, seed: int) -> tu
     return RIDGE_GRID[int(rmse.argmin())], dict(zip(RIDGE_GRID, rmse.tolist(), strict=True))
 
 
-def _choose_wide(design: sparse.csr_matrix, target: np.ndarray, seed: int) -> tuple[float, dict[float, float]]:
+def _choose_wide(
+    design: sparse.csr_matrix, target: np.ndarray, seed: int, groups: np.ndarray | None
+) -> tuple[float, dict[float, float]]:
     """As `choose_ridge`, with fewer and iterative fits."""
-    parts = _parts(len(target), WIDE_PARTS, seed)
+    parts = draw_parts(len(target), WIDE_PARTS, seed, groups)
     errors = np.zeros(len(WIDE_GRID))
     for part in range(WIDE_PARTS):
         held, kept = parts == part, parts != part
+        if not held.any() or not kept.any():
+            continue
         for place, penalty in enumerate(WIDE_GRID):
             fitted = ridge(design[kept], target[kept], penalty)
             residual = target[held] - (design[held] @ fitted.weights + fitted.intercept)[:, 0]
@@ -126,17 +140,25 @@ def logistic(
 
 
 def choose_logistic(
-    design: sparse.csr_matrix, codes: np.ndarray, n_classes: int, sample_weight: np.ndarray | None, seed: int
+    design: sparse.csr_matrix,
+    codes: np.ndarray,
+    n_classes: int,
+    sample_weight: np.ndarray | None,
+    *,
+    seed: int,
+    groups: np.ndarray | None = None,
 ) -> tuple[float, dict[float, float]]:
     """Return the penalty with the least log loss over three parts of at most 10,000 rows, and each one's loss."""
     generator = np.random.default_rng(seed)
     chosen = np.sort(generator.permutation(len(codes))[:MOST_ROWS])
     design, codes = design[chosen], codes[chosen]
     weight = sample_weight[chosen] if sample_weight is not None else None
-    parts = _parts(len(codes), LOGISTIC_PARTS, seed)
+    parts = draw_parts(len(codes), LOGISTIC_PARTS, seed, groups[chosen] if groups is not None else None)
     losses = np.zeros(len(LOGISTIC_GRID))
     for part in range(LOGISTIC_PARTS):
         held, kept = parts == part, parts != part
+        if not held.any() or not kept.any():
+            continue
         kept_weight = weight[kept] if weight is not None else None
         held_weight = weight[held] if weight is not None else np.ones(int(held.sum()))
         for place, penalty in enumerate(LOGISTIC_GRID):
@@ -215,9 +237,25 @@ def _fit(model: Any, design: sparse.csr_matrix, codes: np.ndarray, sample_weight
     return not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 
-def _parts(n: int, parts: int, seed: int) -> np.ndarray:
-    """Give each row a part at random, int64 (n,), sizes as equal as can be."""
-    return np.random.default_rng(seed).permutation(n) % parts
+def draw_parts(n: int, parts: int, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
+    """Give each row a part at random, int64 (n,), sizes as equal as can be; rows of one group get one part.
+
+    Args:
+        n: Rows.
+        parts: How many.
+        seed: Of the draw.
+        groups: int64 (n,). With fewer groups than parts some parts stay empty.
+    """
+    generator = np.random.default_rng(seed)
+    if groups is None:
+        return generator.permutation(n) % parts
+    _, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    sizes, part_of = np.zeros(parts), np.empty(len(counts), dtype=np.int64)
+    # The largest groups first, each to the part that is smallest so far.
+    for group in np.lexsort((generator.random(len(counts)), -counts)):
+        part_of[group] = sizes.argmin()
+        sizes[part_of[group]] += counts[group]
+    return part_of[codes]
 
 
 def _log_probabilities(scores: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -10,14 +11,14 @@ from typing import Any, Literal
 import polars as pl
 
 from sanmaru.errors import DataError
-from sanmaru.files import read_json
 from sanmaru.html.blocks import Section
 from sanmaru.tables.contract import Column
 from sanmaru.tables.roles import Roles
 from sanmaru.tasks.base import Estimator, Output, Signature
 from sanmaru.tasks.scoring import BaseScoredTask
-from sanmaru.tasks.tabular.config import LightGBMConfig, LinearConfig
 from sanmaru.tasks.tabular.encode import Encoder
+from sanmaru.tasks.tabular.features.build import Steps, open_steps
+from sanmaru.tasks.tabular.features.config import StepConfig
 from sanmaru.tasks.tabular.schema import Schema, column_kind, learn_schema
 from sanmaru.tasks.targets import classification_output, regression_output, usual_metrics
 
@@ -35,7 +36,14 @@ class Tabular(BaseScoredTask):
     name = "tabular"
 
     def __init__(
-        self, roles: Roles, output: Output, metrics: Sequence[str], schema: Schema, *, reason: str = ""
+        self,
+        roles: Roles,
+        output: Output,
+        metrics: Sequence[str],
+        schema: Schema,
+        *,
+        reason: str = "",
+        steps: Steps | None = None,
     ) -> None:
         self.roles = roles
         self.outputs = (output,)
@@ -43,6 +51,8 @@ class Tabular(BaseScoredTask):
         self.schema = schema
         self.reason = reason
         """Why the target is taken as classes or as numbers."""
+        self.steps = steps or Steps()
+        """What is made of the columns inside each fold, before a model sees them."""
 
     @classmethod
     def open(
@@ -53,6 +63,8 @@ class Tabular(BaseScoredTask):
         problem_type: ProblemType = "auto",
         columns: Sequence[Column] | None = None,
         missing: Sequence[str] = (),
+        features: Literal["auto"] | Sequence[StepConfig] = (),
+        quantiles: Sequence[float] = (),
         **_: Any,
     ) -> Tabular:
         """Decide the kind of problem from the target and learn what each feature is.
@@ -63,9 +75,12 @@ class Tabular(BaseScoredTask):
             problem_type: `auto` decides from the target.
             columns: What reading the table told of the features; told from their types where absent.
             missing: Cell texts that mean "no value".
+            features: The feature steps of the project file.
+            quantiles: Quantiles that the model predicts beside the number.
 
         Raises:
-            DataError: when there is not exactly one target, it cannot be learned from, or no feature carries anything.
+            DataError: when there is not exactly one target, it cannot be learned from, no feature carries anything, or
+                a feature step names a column that is not there.
         """
         if len(roles.targets) != 1:
             named = ", ".join(repr(name) for name in roles.targets) or "none"
@@ -78,12 +93,20 @@ class Tabular(BaseScoredTask):
         target = table[name]
         kind, reason = decide(target, problem_type)
         output = classification_output(target) if kind == "classification" else regression_output(target)
+        if quantiles:
+            if kind == "classification":
+                raise DataError(
+                    f"model.quantiles is for numbers, and the target {name!r} is taken as classes: {reason}."
+                )
+            output = replace(output, quantiles=tuple(quantiles))
         told = {column.name: column for column in columns or ()}
-        features = [
+        columns = [
             told.get(feature) or Column(name=feature, kind=column_kind(table[feature])) for feature in roles.features
         ]
-        schema = learn_schema(table, features, missing=missing)
-        return cls(roles, output, _ordered(usual_metrics(output, target), output), schema, reason=reason)
+        schema = learn_schema(table, columns, missing=missing)
+        steps = open_steps(features, table, schema, missing)
+        metrics = _ordered(usual_metrics(output, target), output)
+        return cls(roles, output, metrics, schema, reason=reason, steps=steps)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -104,6 +127,7 @@ class Tabular(BaseScoredTask):
             "metrics": list(self.metrics),
             "schema": self.schema.to_json(),
             "reason": self.reason,
+            "steps": self.steps.to_json(),
         }
 
     @classmethod
@@ -115,6 +139,7 @@ class Tabular(BaseScoredTask):
             value["metrics"],
             Schema.from_json(value["schema"]),
             reason=value["reason"],
+            steps=Steps.from_json(value["steps"]),
         )
 
     def signature(self) -> Signature:
@@ -131,18 +156,17 @@ class Tabular(BaseScoredTask):
         """Make an unfitted estimator.
 
         Args:
-            model: A `LightGBMConfig` or `LinearConfig`.
-            train: A `TrainConfig`, of which only `early_stopping` is used.
+            model: The config of a model for tables.
+            train: A `TrainConfig`; models without epochs use its `selection` and `early_stopping` only.
         """
-        if isinstance(model, LightGBMConfig):
-            from sanmaru.tasks.tabular.lightgbm import LightGBM
+        from sanmaru.tasks.tabular.models import make_model
 
-            return LightGBM(self, model, train.early_stopping, refit=model.refit and train.selection == "inner")
-        if isinstance(model, LinearConfig):
-            from sanmaru.tasks.tabular.linear import Linear
+        estimator = make_model(self, model, train)
+        if not self.steps:
+            return estimator
+        from sanmaru.tasks.tabular.features.featured import Featured
 
-            return Linear(self, model)
-        raise TypeError(f"a tabular task takes a LightGBMConfig or a LinearConfig, got {type(model).__name__}")
+        return Featured(self, estimator)
 
     def load_estimator(self, folder: Path) -> Estimator:
         """Read what `Estimator.save` wrote.
@@ -150,22 +174,13 @@ class Tabular(BaseScoredTask):
         Raises:
             DataError: when the folder holds another kind of model, or one of another table.
         """
-        content = read_json(folder / "estimator.json")
-        if content["encoding"] != self.encoding:
-            raise DataError(
-                f"the model in {folder} was learned on rows encoded as {content['encoding']}, and this task encodes "
-                f"them as {self.encoding}. Use the task.json that was written with it."
-            )
-        match content["kind"]:
-            case "lightgbm":
-                from sanmaru.tasks.tabular.lightgbm import LightGBM
+        from sanmaru.tasks.tabular.models import load_model
 
-                return LightGBM.load(self, folder)
-            case "linear":
-                from sanmaru.tasks.tabular.linear import Linear
+        if not self.steps:
+            return load_model(self, folder)
+        from sanmaru.tasks.tabular.features.featured import Featured
 
-                return Linear.load(self, folder)
-        raise DataError(f"{folder} holds a model of kind {content['kind']!r}, which is not a tabular one.")
+        return Featured.load(self, folder)
 
     def explore(self, table: pl.DataFrame, test: pl.DataFrame | None) -> Iterable[Section]:
         """Show the target, what each feature tells of it, and features that tell too much."""
