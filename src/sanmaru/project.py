@@ -83,8 +83,8 @@ class ImageClassificationFile(_ProjectFile):
     def _several_heads_for_several_targets(self) -> ImageClassificationFile:
         if self.model.heads != "joint" and len(self.data.target) < 2:
             raise ValueError(
-                f"model.heads: {self.model.heads} needs several targets, and data.target names {len(self.data.target)}. "
-                "Name them all in data.target, or take heads: joint"
+                f"model.heads: {self.model.heads} needs several targets, and data.target names "
+                f"{len(self.data.target)}. Name them all in data.target, or take heads: joint"
             )
         return self
 

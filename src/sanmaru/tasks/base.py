@@ -41,7 +41,8 @@ class Output:
     kind: str
     """`classification` or `regression`."""
     classes: tuple[str, ...] = ()
-    """Labels as text, sorted; the order of the columns of logits and probabilities."""
+    """Labels as text, sorted or in the order that the project file gives; the order of the columns of logits and
+    probabilities."""
     dtype: str = "string"
     """Type of the target in the data: `string`, `integer`, `boolean` or `float`; labels are given back in it."""
     quantiles: tuple[float, ...] = ()

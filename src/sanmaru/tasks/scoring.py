@@ -93,16 +93,26 @@ class BaseScoredTask:
             columns = np.asarray(outputs, dtype=np.float64).T
             return pl.DataFrame([ids, *(pl.Series(name, v) for name, v in zip(names, columns, strict=True))])
         logits = np.ascontiguousarray(outputs, dtype=np.float32)
-        probs = softmax(logits).astype(np.float32)
+        probs = softmax(logits)
         array = pl.Array(pl.Float32, len(output.classes))
         return pl.DataFrame(
             [
                 ids,
                 labels_of(logits.argmax(axis=1), output),
-                pl.Series(f"{output.name}.probs", probs, dtype=array),
+                *self._labels_of_targets(probs),
+                pl.Series(f"{output.name}.probs", probs.astype(np.float32), dtype=array),
                 pl.Series(f"{output.name}.logits", logits, dtype=array),
             ]
         )
+
+    def _labels_of_targets(self, probs: np.ndarray) -> list[pl.Series]:
+        """The label of each target behind a joint one, by its own probabilities: it may differ from the joint label's
+        part, for the likeliest combination need not be made of the likeliest parts."""
+        joint = self.roles.joint
+        if joint is None:
+            return []
+        marginals = zip(joint.targets, joint.marginals(probs), strict=True)
+        return [target.labels_of(own.argmax(axis=1)) for target, own in marginals if target.name in self.roles.parts]
 
     def outputs_of(self, predictions: pl.DataFrame) -> np.ndarray:
         """Return the outputs, float32 (n, n_outputs), from which a prediction table was made."""
@@ -140,6 +150,10 @@ class BaseScoredTask:
         places = align(ids, table[self.roles.id], left_name="the predictions", right_name="the table", subset=True)
         truth, scored = self.truth(table[places]), self.scored(predictions)
         if self.output.kind == "classification":
+            if self.roles.joint is not None and len(self.roles.joint.targets) > 1:
+                from sanmaru.tasks.target_errors import diagnose_targets
+
+                yield from diagnose_targets(self.roles.joint, truth, scored)
             yield from diagnose_classification(self.output, ids, truth, scored)
         else:
             yield from diagnose_regression(self.output, ids, truth, scored)

@@ -10,6 +10,7 @@ import polars as pl
 from sanmaru.errors import DataError
 from sanmaru.metrics.names import CLASSIFICATION, REGRESSION
 from sanmaru.metrics.regression import is_defined
+from sanmaru.tables.joint import JointTarget
 from sanmaru.tables.labels import dtype_name, label_texts, typed_labels
 from sanmaru.tasks.base import Output
 
@@ -38,6 +39,11 @@ def classification_output(target: pl.Series) -> Output:
             "If it is a number to predict, set problem_type: regression; if it names rows, it is an id."
         )
     return Output(name=target.name, kind="classification", classes=classes, dtype=dtype)
+
+
+def joint_output(joint: JointTarget) -> Output:
+    """Return the output of several targets: their joint classes, whether or not each occurs in the data."""
+    return Output(name=joint.name, kind="classification", classes=joint.classes, dtype=joint.dtype)
 
 
 def regression_output(target: pl.Series) -> Output:

@@ -31,7 +31,7 @@ def test_the_signature_takes_one_picture(task: ImageClassification) -> None:
 def test_what_cannot_be_learned_is_refused(digits: pl.DataFrame) -> None:
     with pytest.raises(ProjectFileError, match=r"needs data\.image"):
         ImageClassification.open(digits, Roles(id="id", targets=("digit",)))
-    with pytest.raises(ProjectFileError, match=r"one target at a time, data\.target names: digit, id"):
+    with pytest.raises(ProjectFileError, match=r"the joint label of several, data\.target names: digit, id"):
         ImageClassification.open(digits, Roles(id="id", targets=("digit", "id"), image="picture"))
     with pytest.raises(ProjectFileError, match=r"data\.target names: none"):
         ImageClassification.open(digits, Roles(id="id", targets=(), image="picture"))

@@ -25,6 +25,9 @@ class NetworkConfig(Config):
     """Side in pixels of the square that the network sees."""
     fit: FitConfig = FitConfig()
     """How a picture of any shape becomes that square."""
+    heads: Literal["joint", "shared", "separate"] = "joint"
+    """Of several targets: `joint`, one head for the joint classes; `shared`, a head per target over one network;
+    `separate`, a network per target. All three are scored on the joint classes."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Before the last layer."""
 

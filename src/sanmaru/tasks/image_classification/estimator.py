@@ -16,6 +16,7 @@ from sanmaru.files import read_json, write_json
 from sanmaru.images.read import UnreadableImageError, UnreadablePicturesError, encoding, read_square
 from sanmaru.images.store import ImageStore
 from sanmaru.openmp import wait_passively
+from sanmaru.tables.joint import JointTarget
 from sanmaru.tasks.image_classification.config import NetworkConfig
 
 if TYPE_CHECKING:
@@ -28,13 +29,18 @@ BATCH_PIXELS = 2**20
 """Pixels that go through the network at once when predicting: 256 pictures of 64 pixels a side, 20 of 224."""
 
 
+VERSION = 2
+"""Of the form of a saved estimator."""
+
+
 class NetworkEstimator:
-    """One network for one target.
+    """A network for one target, or for the joint class of several.
 
     Args:
-        config: Backbone and picture size.
+        config: Backbone, heads and picture size.
         image: Name of the column of pictures (paths or encoded bytes).
-        classes: Number of classes.
+        classes: Number of classes, the joint ones of several targets.
+        joint: The targets behind joint classes.
         train: How it is trained; not needed by a loaded one.
         truth: Gives class codes (n,) of a table; not needed by a loaded one.
     """
@@ -45,12 +51,14 @@ class NetworkEstimator:
         *,
         image: str,
         classes: int,
+        joint: JointTarget | None = None,
         train: TrainConfig | None = None,
         truth: Callable[[pl.DataFrame], np.ndarray] | None = None,
     ) -> None:
         self.config = config
         self.image = image
         self.classes = classes
+        self.joint = joint
         self.encoding = "picture-" + encoding(config.image_size, config.reader)
         self._train = train
         self._truth = truth
@@ -72,10 +80,13 @@ class NetworkEstimator:
             DataError: when the folder is not one of ours, or of a newer form.
         """
         content = read_json(folder / "estimator.json")
-        if content.get("kind") != "network" or content.get("version") != 1:
+        if content.get("kind") != "network" or content.get("version") != VERSION:
             raise DataError(f"{folder} does not hold a network that this version of Sanmaru can read.")
         estimator = cls(
-            NetworkConfig.model_validate(content["config"]), image=content["image"], classes=content["classes"]
+            NetworkConfig.model_validate(content["config"]),
+            image=content["image"],
+            classes=content["classes"],
+            joint=None if content["joint"] is None else JointTarget.from_json(content["joint"]),
         )
         # What a picture is turned into belongs to the saved network, not to the reader of today.
         estimator.encoding = content["encoding"]
@@ -99,80 +110,31 @@ class NetworkEstimator:
         wait_passively()  # before torch brings its OpenMP
         import torch
 
-        from sanmaru.tasks.image_classification.backbones import build
-        from sanmaru.training.batches import ImageBatches, channel_statistics
-        from sanmaru.training.loop import epoch_seed, limited_threads, pick_device, train_network
-        from sanmaru.training.losses import make_loss
+        from sanmaru.tasks.image_classification.fitting import Plan, Rows, fit_network
+        from sanmaru.tasks.image_classification.heads import Heads
+        from sanmaru.training.loop import limited_threads
 
         if self._train is None or self._truth is None:
             raise RuntimeError("a loaded estimator cannot be fitted again")
         self._cache, self.threads = context.cache, context.threads
-        device = pick_device(self._train.device, context.device)
-        labels = self._truth(train)
+        heads = Heads(self.config.heads, self.classes, self.joint)
+        build_s = 0.0
+
+        def rows(table: pl.DataFrame) -> Rows:
+            nonlocal build_s
+            assert self._truth is not None
+            found, truth = self._resident(table, context), self._truth(table)
+            build_s = max(build_s, found.build_s)
+            return Rows(found.array, found.positions, heads.labels(table, truth), truth)
+
         with limited_threads(context.threads), torch.random.fork_rng():
-            pictures = self._resident(train, context)
-            torch.manual_seed(epoch_seed(context.seed, 0, stream=2))
-            # The project folder is one of those above the fold's own: paths of the project file are relative to it.
-            built = build(self.config, self.classes, context.folder.resolve().parents)
-            mean, std = built.mean, built.std
-            if mean is None or std is None:
-                mean, std = channel_statistics(pictures.array, pictures.positions, self.config.reader.zero)
-            self._normalisation = (mean, std)
-            network = built.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            fit_rows = ImageBatches(
-                pictures.array,
-                pictures.positions,
-                labels,
-                mean=mean,
-                std=std,
-                augmentations=self._train.augment,
-                device=device,
-            )
-            valid_rows = None
-            build_s = pictures.build_s
-            if valid is not None and len(valid):
-                others = self._resident(valid, context)
-                build_s = max(build_s, others.build_s)
-                valid_rows = ImageBatches(
-                    others.array, others.positions, self._truth(valid), mean=mean, std=std, device=device
-                )
-            ended = train_network(
-                network,
-                fit_rows,
-                valid_rows,
-                loss=make_loss(self._train.loss, labels, self.classes).to(device),
-                config=self._train,
-                context=context,
-                identity={
-                    "model": self.config.model_dump(mode="json"),
-                    "train": self._train.model_dump(mode="json"),
-                    "classes": self.classes,
-                    "rows": [len(fit_rows), len(valid_rows) if valid_rows is not None else 0],
-                    "labels": int(labels.sum()),
-                    "seed": context.seed,
-                    "metric": context.metric.name,
-                    "normalisation": [list(mean), list(std)],
-                },
-            )
-        self._network = network
-        spread = np.linspace(0, len(pictures.positions) - 1, min(8, len(pictures.positions))).astype(np.int64)
-        self._sample = np.array(pictures.array[pictures.positions[spread]])
-        self._details = {
-            "backbone": self.config.backbone,
-            "pretrained": self.config.pretrained,
-            "image_size": self.config.image_size,
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "device": str(device),
-            "threads": context.threads,
-            "epochs": ended.epochs,
-            "best_epoch": ended.best_epoch,
-            "best_value": ended.best_value,
-            "stopped": ended.stopped,
-            "train_s": round(ended.seconds, 3),
-            "samples_per_s": round(ended.samples_per_s, 1),
-            "cache_build_s": round(build_s, 3),
-            **ended.honest,
-        }
+            fit_rows = rows(train)
+            valid_rows = rows(valid) if valid is not None and len(valid) else None
+            fitted = fit_network(Plan(self.config, self._train, heads), fit_rows, valid_rows, context)
+        self._network, self._normalisation = fitted.network, (fitted.mean, fitted.std)
+        spread = np.linspace(0, len(train) - 1, min(8, len(train))).astype(np.int64)
+        self._sample = np.array(fit_rows.images[fit_rows.positions[spread]])
+        self._details = {**fitted.details, "threads": context.threads, "cache_build_s": round(build_s, 3)}
 
     def encode(self, table: pl.DataFrame) -> np.ndarray:
         """Return the pictures of a table, uint8 (n, size, size, 3).
@@ -234,10 +196,11 @@ class NetworkEstimator:
             folder / "estimator.json",
             {
                 "kind": "network",
-                "version": 1,
+                "version": VERSION,
                 "config": self.config.model_dump(mode="json"),
                 "image": self.image,
                 "classes": self.classes,
+                "joint": None if self.joint is None else self.joint.to_json(),
                 "encoding": self.encoding,
                 "mean": list(mean),
                 "std": list(std),

@@ -9,9 +9,11 @@ from torch import nn
 
 from sanmaru.errors import DataError
 from sanmaru.files import read_json
+from sanmaru.tables.joint import JointTarget
 from sanmaru.tasks.image_classification.backbones import build
 from sanmaru.tasks.image_classification.config import NetworkConfig
 from sanmaru.tasks.image_classification.export import FromPixels
+from sanmaru.tasks.image_classification.heads import Heads, headed
 
 
 def restore(folder: Path, near: Iterable[Path] = ()) -> nn.Module:
@@ -29,10 +31,12 @@ def restore(folder: Path, near: Iterable[Path] = ()) -> nn.Module:
 
     content = read_json(folder / "estimator.json")
     config = NetworkConfig.model_validate(content["config"])
-    built = build(config, content["classes"], near)
+    joint = None if content["joint"] is None else JointTarget.from_json(content["joint"])
+    heads = Heads(config.heads, content["classes"], joint)
+    network = headed([build(config, width, near).network for width in heads.network_widths], heads)
     try:
-        built.network.load_state_dict(load_file(folder / "model.safetensors"))
+        network.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise DataError(f"the weights in {folder} cannot be used: {first}") from error
-    return FromPixels(built.network, content["mean"], content["std"]).eval()
+    return FromPixels(network, content["mean"], content["std"]).eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from sanmaru.tasks.base import Output, Signature
 from sanmaru.tasks.image_classification.config import NetworkConfig
 from sanmaru.tasks.image_classification.estimator import NetworkEstimator
 from sanmaru.tasks.scoring import BaseScoredTask, classification_output, usual_metrics
+from sanmaru.tasks.targets import joint_output
 
 if TYPE_CHECKING:
     from sanmaru.html.blocks import Section
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ImageClassification(BaseScoredTask):
-    """Tells the class of a picture. One target, two classes or more."""
+    """Tells the class of a picture: of one target, or the joint class of several."""
 
     name = "image-classification"
 
@@ -46,7 +47,7 @@ class ImageClassification(BaseScoredTask):
             **options: `missing`, the cell texts that mean "no value"; others are for other tasks.
 
         Raises:
-            ProjectFileError: when no image column is named, or not exactly one target.
+            ProjectFileError: when no image column is named, or no target.
             DataError: when the target cannot be learned from.
         """
         if roles.image is None:
@@ -56,9 +57,11 @@ class ImageClassification(BaseScoredTask):
             )
         if len(roles.targets) != 1:
             given = ", ".join(roles.targets) or "none"
-            raise ProjectFileError(f"image classification learns one target at a time, data.target names: {given}.")
+            raise ProjectFileError(
+                f"image classification learns one target or the joint label of several, data.target names: {given}."
+            )
         target = table[roles.targets[0]]
-        output = classification_output(target)
+        output = classification_output(target) if roles.joint is None else joint_output(roles.joint)
         return cls(roles, (output,), usual_metrics(output, target), tuple(options.get("missing", ())))
 
     def to_json(self) -> dict[str, Any]:
@@ -96,7 +99,12 @@ class ImageClassification(BaseScoredTask):
     def estimator(self, model: NetworkConfig, train: TrainConfig) -> NetworkEstimator:
         """Make an unfitted network."""
         return NetworkEstimator(
-            model, image=self.image, classes=len(self.output.classes), train=train, truth=self.truth
+            model,
+            image=self.image,
+            classes=len(self.output.classes),
+            joint=self.roles.joint,
+            train=train,
+            truth=self.truth,
         )
 
     def load_estimator(self, folder: Path) -> NetworkEstimator:
@@ -127,10 +135,24 @@ class ImageClassification(BaseScoredTask):
 
     def diagnose(self, table: pl.DataFrame, predictions: pl.DataFrame) -> Iterable[Section]:
         """Confusion, calibration and scores per class, then the worst mistakes with their pictures."""
+        return self.explained(table, predictions, (), 0)
+
+    def explained(
+        self, table: pl.DataFrame, predictions: pl.DataFrame, fits: Sequence[Path], limit: int
+    ) -> Iterable[Section]:
+        """As `diagnose`, with heat maps of where the network looked.
+
+        Args:
+            table: Rows with targets and pictures.
+            predictions: Out-of-fold predictions with their `fold`.
+            fits: Folder of the estimator of each fold, in order.
+            limit: How many mistakes are explained at most.
+        """
         from sanmaru.tasks.image_classification.diagnose import worst_mistakes
+        from sanmaru.tasks.image_classification.explainer import Explainer
 
         yield from super().diagnose(table, predictions)
-        yield worst_mistakes(self, table, predictions)
+        yield worst_mistakes(self, table, predictions, Explainer(fits, limit))
 
 
 if TYPE_CHECKING:
