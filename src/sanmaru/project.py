@@ -19,7 +19,7 @@ from sanmaru.tables.config import DataConfig, SplitConfig
 from sanmaru.tasks.image_classification.config import ImageModelConfig
 from sanmaru.tasks.image_classification.report_config import ReportConfig
 from sanmaru.tasks.tabular.config import TabularModelConfig
-from sanmaru.tasks.tabular.features.config import FeatureSteps
+from sanmaru.tasks.tabular.features.config import FeatureSteps, Gain
 from sanmaru.training.config import TrainConfig
 
 FILE_NAME = "sanmaru.yaml"
@@ -100,6 +100,9 @@ class TabularFile(_ProjectFile):
     features: FeatureSteps = ()
     """Feature steps, applied inside each fold before the model: a list such as
     `[dates, {target_encoding: {columns: [dong]}}]`, or `auto`."""
+    features_gain: Gain = "permute"
+    """How the report tells what each feature step gains: `permute` shuffles its columns among a fold's validation rows
+    (cheap), `refit` fits the model once more without each step (as dear as one more fit per step), `none` does not."""
 
 
 ProjectFile = Annotated[ImageClassificationFile | TabularFile, Field(discriminator="task")]

@@ -147,7 +147,7 @@ def _open(
     from sanmaru.html.blocks import Section
     from sanmaru.tasks.find import task_class
 
-    for name in ("problem_type", "features"):
+    for name in ("problem_type", "features", "features_gain"):
         if hasattr(project.file, name):
             options = {**options, name: getattr(project.file, name)}
     try:

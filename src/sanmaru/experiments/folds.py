@@ -61,7 +61,7 @@ class FoldResult:
     best_step: int | None
     honest_fraction: float | None
     seconds: dict[str, float]
-    """Where the time went: `data`, `fit`, `predict`, `keep`, and `total`."""
+    """Where the time went: `data`, `fit`, `predict`, `examine`, `keep`, and `total`."""
 
 
 def fit_fold(job: FoldJob) -> FoldResult:
@@ -101,6 +101,10 @@ def fit_fold(job: FoldJob) -> FoldResult:
     scores = task.score(valid, predictions)
     clock.lap("predict")
     details = estimator.details()
+    examine = getattr(task, "examine", None)
+    if examine is not None:
+        details = {**details, **examine(estimator, valid, context, fit=fit, selection=selection)}
+        clock.lap("examine")
     with whole(folder / "estimator") as beside:
         beside.mkdir()
         estimator.save(beside)

@@ -69,7 +69,7 @@ def sections(run: Run, task: Task, table: pl.DataFrame | None = None) -> list[Se
     found += _diagnosis(run, task, rows, predictions, table)
     importance = getattr(task, "importance", None)
     if importance is not None and details:
-        found.append(importance(details))
+        found += importance(details)
     found.append(curves.curves_section(run, details))
     found.append(told.data_section(run, task))
     found.append(told.split_section(run, task, rows))

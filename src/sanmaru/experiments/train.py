@@ -116,9 +116,9 @@ def _prepare(project: Project, *, stored: Run | None = None) -> _Prepared:
         task, folds = stored.task(), stored_folds(stored)
         _check_same_rows(table[task.roles.id], stored)
     else:
-        options = {name: getattr(file, name) for name in ("problem_type", "features") if hasattr(file, name)}
-        if getattr(file.model, "quantiles", ()):
-            options["quantiles"] = file.model.quantiles
+        named = ("problem_type", "features", "features_gain")
+        options = {name: getattr(file, name) for name in named if hasattr(file, name)}
+        options["quantiles"] = getattr(file.model, "quantiles", ())
         task = kind.open(table, data.roles, columns=data.columns, missing=file.data.missing, **options)
         classes = task.outputs[0].kind == "classification"
         folds = split(table, data.roles, file.split, classes=classes, **_previous(project))

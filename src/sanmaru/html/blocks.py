@@ -111,6 +111,18 @@ class Heatmap:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Swarm:
+    """Points in one row per name, such as what each column adds to the predictions of single rows."""
+
+    title: str
+    x_label: str
+    rows: Sequence[tuple[str, Sequence[float], Sequence[float | None]]]
+    """(name, places, shades); a shade in [0, 1], or None for a point without one."""
+    shades: tuple[str, str] = ("low value", "high value")
+    """What the lowest and the highest shade say."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Picture:
     """A picture with a caption."""
 
@@ -143,7 +155,7 @@ class Code:
     """Show only the title until it is opened."""
 
 
-Block = Text | Tiles | Grid | Lines | Bars | Histogram | Heatmap | Pictures | Code
+Block = Text | Tiles | Grid | Lines | Bars | Histogram | Heatmap | Swarm | Pictures | Code
 
 
 @dataclass(frozen=True, kw_only=True)

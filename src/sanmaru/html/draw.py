@@ -6,8 +6,21 @@ import base64
 import math
 from collections.abc import Sequence
 
-from sanmaru.html.blocks import Bars, Block, Code, Finding, Grid, Heatmap, Histogram, Lines, Pictures, Text, Tiles
-from sanmaru.html.charts import draw_bars, draw_heatmap, draw_histogram, draw_lines
+from sanmaru.html.blocks import (
+    Bars,
+    Block,
+    Code,
+    Finding,
+    Grid,
+    Heatmap,
+    Histogram,
+    Lines,
+    Pictures,
+    Swarm,
+    Text,
+    Tiles,
+)
+from sanmaru.html.charts import draw_bars, draw_heatmap, draw_histogram, draw_lines, draw_swarm
 from sanmaru.html.charts.svg import WIDTH, escape, tag, text_width
 from sanmaru.html.numbers import NOTHING, short
 
@@ -36,6 +49,8 @@ def draw_block(block: Block) -> str:
             return _figure(block.title, draw_bars(block))
         case Histogram():
             return _figure(block.title, draw_histogram(block))
+        case Swarm():
+            return _figure(block.title, draw_swarm(block))
         case Heatmap():
             wide = len(block.columns) > 12
             return _figure(block.title, draw_heatmap(block, 960.0 if wide else WIDTH), wide=wide)
@@ -43,7 +58,7 @@ def draw_block(block: Block) -> str:
 
 def is_chart(block: Block) -> bool:
     """Whether a block may stand beside another one."""
-    return isinstance(block, Lines | Bars | Histogram | Heatmap)
+    return isinstance(block, Lines | Bars | Histogram | Heatmap | Swarm)
 
 
 def is_narrow(block: Block) -> bool:

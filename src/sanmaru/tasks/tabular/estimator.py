@@ -130,6 +130,10 @@ class BaseTabularEstimator(abc.ABC):
     def scores(self, matrix: np.ndarray) -> np.ndarray:
         """Return raw scores (n, n_scores): log odds of class 1, logits, or numbers on the scale that was learned."""
 
+    def contributions(self, matrix: np.ndarray) -> np.ndarray | None:
+        """What each column adds to each raw score, float64 (n, n_scores, n_columns); None where that is not known."""
+        return None
+
     def save(self, folder: Path) -> None:
         """Write `estimator.json` and the model's own files."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -77,6 +77,15 @@ class LightGBM(BaseTabularEstimator):
             return self._forests[0].raw(matrix, self.threads)
         return np.concatenate([forest.raw(matrix, self.threads) for forest in self._forests], axis=1)
 
+    def contributions(self, matrix: np.ndarray) -> np.ndarray:
+        """TreeSHAP values of the number or the classes, float64 (n, n_scores, n_columns), on the scale learned."""
+        import lightgbm
+
+        booster = lightgbm.Booster(model_str=self._texts[0])
+        found = booster.predict(matrix, pred_contrib=True, num_threads=self.threads)
+        # Behind each score's columns stands what every row starts from.
+        return np.asarray(found, dtype=np.float64).reshape(len(matrix), -1, len(self.columns) + 1)[:, :, :-1]
+
     def _save(self, folder: Path) -> dict[str, Any]:
         """Write LightGBM's own text format."""
         for name, text in zip(self._files(), self._texts, strict=True):

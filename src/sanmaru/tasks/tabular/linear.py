@@ -69,6 +69,22 @@ class Linear(BaseTabularEstimator):
             scores += arrays["levels"][levels + self._starts].sum(axis=1)
         return np.asarray(scores)
 
+    def contributions(self, matrix: np.ndarray) -> np.ndarray:
+        """Each column's term less its mean over the rows, float64 (n, n_scores, n_columns)."""
+        arrays = self._arrays
+        n_scores = arrays["numbers"].shape[1]
+        out = np.zeros((len(matrix), n_scores, matrix.shape[1]))
+        numbers = matrix[:, arrays["places"]]
+        marks = np.isnan(numbers)
+        filled = np.where(marks, arrays["median"], numbers)
+        terms = filled[:, :, None] * arrays["numbers"] + marks[:, :, None] * arrays["marks"]
+        out[:, :, arrays["places"]] = terms.transpose(0, 2, 1)
+        if len(self._starts):
+            codes, sizes = matrix[:, arrays["leveled"]], arrays["sizes"]
+            levels = np.where(np.isnan(codes), sizes - 1, np.minimum(codes, sizes - 2)).astype(np.int64)
+            out[:, :, arrays["leveled"]] = arrays["levels"][levels + self._starts].transpose(0, 2, 1)
+        return np.asarray(out - out.mean(axis=0))
+
     def _save(self, folder: Path) -> dict[str, Any]:
         """Write `weights.npz`, plain arrays."""
         arrays: dict[str, Any] = self._arrays

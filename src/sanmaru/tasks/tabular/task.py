@@ -14,11 +14,11 @@ from sanmaru.errors import DataError
 from sanmaru.html.blocks import Section
 from sanmaru.tables.contract import Column
 from sanmaru.tables.roles import Roles
-from sanmaru.tasks.base import Estimator, Output, Signature
+from sanmaru.tasks.base import Estimator, FitContext, Output, Signature
 from sanmaru.tasks.scoring import BaseScoredTask
 from sanmaru.tasks.tabular.encode import Encoder
 from sanmaru.tasks.tabular.features.build import Steps, open_steps
-from sanmaru.tasks.tabular.features.config import StepConfig
+from sanmaru.tasks.tabular.features.config import Gain, StepConfig
 from sanmaru.tasks.tabular.schema import Schema, column_kind, learn_schema
 from sanmaru.tasks.targets import classification_output, regression_output, usual_metrics
 
@@ -64,6 +64,7 @@ class Tabular(BaseScoredTask):
         columns: Sequence[Column] | None = None,
         missing: Sequence[str] = (),
         features: Literal["auto"] | Sequence[StepConfig] = (),
+        features_gain: Gain = "permute",
         quantiles: Sequence[float] = (),
         **_: Any,
     ) -> Tabular:
@@ -76,6 +77,7 @@ class Tabular(BaseScoredTask):
             columns: What reading the table told of the features; told from their types where absent.
             missing: Cell texts that mean "no value".
             features: The feature steps of the project file.
+            features_gain: How it is told what each of them gains.
             quantiles: Quantiles that the model predicts beside the number.
 
         Raises:
@@ -104,7 +106,7 @@ class Tabular(BaseScoredTask):
             told.get(feature) or Column(name=feature, kind=column_kind(table[feature])) for feature in roles.features
         ]
         schema = learn_schema(table, columns, missing=missing)
-        steps = open_steps(features, table, schema, missing)
+        steps = open_steps(features, table, schema, missing, gain=features_gain)
         metrics = _ordered(usual_metrics(output, target), output)
         return cls(roles, output, metrics, schema, reason=reason, steps=steps)
 
@@ -188,6 +190,31 @@ class Tabular(BaseScoredTask):
 
         return explore(self, table, test)
 
+    def examine(
+        self,
+        estimator: Estimator,
+        valid: pl.DataFrame,
+        context: FitContext,
+        *,
+        fit: pl.DataFrame,
+        selection: pl.DataFrame | None,
+    ) -> dict[str, Any]:
+        """Ask a fold's model, on the fold's validation rows, which columns and feature steps it needs.
+
+        Args:
+            estimator: Fitted on `fit`, with `selection` to choose by.
+            valid: Rows the estimator has not seen.
+            context: Of the fit.
+            fit: Rows the estimator learned from.
+            selection: Rows that chose its best step, where there are any.
+
+        Returns:
+            Plain values that are kept with the estimator's own details.
+        """
+        from sanmaru.tasks.tabular.examine import examine
+
+        return examine(self, estimator, valid, context, fit=fit, selection=selection)
+
     def diagnose(self, table: pl.DataFrame, predictions: pl.DataFrame) -> Iterable[Section]:
         """Analyse the errors of out-of-fold predictions, and find the values of features where they are largest.
 
@@ -199,15 +226,15 @@ class Tabular(BaseScoredTask):
         yield from super().diagnose(table, predictions)
         yield from segments_section(self, table, predictions)
 
-    def importance(self, details: Sequence[Mapping[str, Any]]) -> Section | None:
-        """Show the mean and spread of feature importance over folds.
+    def importance(self, details: Sequence[Mapping[str, Any]]) -> list[Section]:
+        """Show which columns and feature steps count, as means and spreads over folds.
 
         Args:
             details: `Estimator.details` of each fold.
         """
-        from sanmaru.tasks.tabular.importance import importance_section
+        from sanmaru.tasks.tabular.importance import importance_sections
 
-        return importance_section(details)
+        return importance_sections(details)
 
 
 def decide(target: pl.Series, problem_type: ProblemType) -> tuple[Literal["classification", "regression"], str]:

@@ -13,6 +13,7 @@ from sanmaru.tasks.tabular.features.config import (
     CountEncodingConfig,
     CyclicConfig,
     DatesConfig,
+    Gain,
     GroupStatisticsConfig,
     NeighboursConfig,
     RatiosConfig,
@@ -33,6 +34,7 @@ class Steps:
     configs: tuple[StepConfig, ...] = ()
     terms: tuple[tuple[Terms, ...], ...] = ()
     """Per step, the text columns it counts; empty for steps that count none."""
+    gain: Gain = "permute"
 
     def __bool__(self) -> bool:
         return bool(self.configs)
@@ -41,6 +43,7 @@ class Steps:
         """Return plain values that `from_json` takes back."""
         return {
             "configs": [config.model_dump(mode="json") for config in self.configs],
+            "gain": self.gain,
             "terms": [[one.to_json() for one in terms] for terms in self.terms],
         }
 
@@ -49,6 +52,7 @@ class Steps:
         """Rebuild from `to_json`."""
         return cls(
             configs=tuple(parse_step(config) for config in value["configs"]),  # type: ignore[misc]
+            gain=value["gain"],
             terms=tuple(tuple(Terms.from_json(one) for one in terms) for terms in value["terms"]),
         )
 
@@ -63,7 +67,12 @@ class Steps:
 
 
 def open_steps(
-    steps: Literal["auto"] | Sequence[StepConfig], table: pl.DataFrame, schema: Schema, missing: Sequence[str]
+    steps: Literal["auto"] | Sequence[StepConfig],
+    table: pl.DataFrame,
+    schema: Schema,
+    missing: Sequence[str],
+    *,
+    gain: Gain = "permute",
 ) -> Steps:
     """Resolve steps against the whole training table, without a look at its target.
 
@@ -83,7 +92,7 @@ def open_steps(
             names = config.columns or tuple(one.name for one in schema.features if one.kind == "text")
             learned = tuple(learn_terms(config, table, names, missing))
         terms.append(learned)
-    opened = Steps(configs=tuple(steps), terms=tuple(terms))
+    opened = Steps(configs=tuple(steps), terms=tuple(terms), gain=gain)
     for config, step, learned in zip(opened.configs, opened.make(schema), opened.terms, strict=True):
         if not learned and not _works(config, step):
             raise DataError(

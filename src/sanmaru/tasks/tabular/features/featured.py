@@ -41,7 +41,7 @@ class Featured:
         self.encoding = task.encoding + self.counter.name
         self.steps: list[Step] = []
         self.selects: bool = getattr(inner, "selects", True)
-        self._names: list[tuple[str, ...]] = []
+        self.names: list[tuple[str, ...]] = []
         """The columns of each step, as the inner estimator knows them."""
 
     @property
@@ -66,7 +66,7 @@ class Featured:
         known = self._known(rows, context.seed)
         matrix = self._counted(rows.matrix, train)
         made = [_finite(step.fit(matrix, known)) for step in self.steps]
-        self._name([step.columns for step in self.steps])
+        self.name_columns([step.columns for step in self.steps])
         selecting = None
         if valid is not None and len(valid):
             held = self.inner.rows(valid)
@@ -99,7 +99,7 @@ class Featured:
         """Each step's name, and where its columns stand in what `widen` gives."""
         out: list[tuple[str, range]] = []
         start = self.task.encoder.width
-        for config, names in zip(self.task.steps.configs, self._names, strict=True):
+        for config, names in zip(self.task.steps.configs, self.names, strict=True):
             out.append((config.step, range(start, start + len(names))))
             start += len(names)
         return out
@@ -114,7 +114,7 @@ class Featured:
             np.savez(handle, **arrays)
         write_json(
             folder / "estimator.json",
-            {"kind": "featured", "version": VERSION, "encoding": self.task.encoding, "columns": self._names},
+            {"kind": "featured", "version": VERSION, "encoding": self.task.encoding, "columns": self.names},
         )
         self.inner.save(folder / "inner")
 
@@ -130,14 +130,14 @@ class Featured:
             arrays = {name: stored[name] for name in stored.files}
         for place, step in enumerate(estimator.steps):
             step.restore(inside(arrays, place))
-        estimator._name([tuple(names) for names in content["columns"]])
+        estimator.name_columns([tuple(names) for names in content["columns"]])
         return estimator
 
     def details(self) -> dict[str, Any]:
         """What the inner estimator tells, and the columns that each step made."""
         steps = [
             {"step": config.step, "columns": list(names)}
-            for config, names in zip(self.task.steps.configs, self._names, strict=True)
+            for config, names in zip(self.task.steps.configs, self.names, strict=True)
         ]
         return {**self.inner.details(), "steps_made": steps}
 
@@ -157,11 +157,11 @@ class Featured:
             names = tuple(f"share of {label}" for label in output.classes)
         return Known(targets=targets, names=names, groups=rows.groups, seed=seed)
 
-    def _name(self, made: Sequence[Sequence[str]]) -> None:
+    def name_columns(self, made: Sequence[Sequence[str]]) -> None:
         """Tell the inner estimator of the columns, by names that no other column has."""
         own = self.task.schema.encoded
         taken = {column.name for column in own} | {column.source for column in own}
-        self._names = []
+        self.names = []
         for names in made:
             unique: list[str] = []
             for name in names:
@@ -169,8 +169,8 @@ class Featured:
                     name += "'"
                 taken.add(name)
                 unique.append(name)
-            self._names.append(tuple(unique))
-        self.inner.columns = (*own, *(Encoded(name=name, source=name) for names in self._names for name in names))
+            self.names.append(tuple(unique))
+        self.inner.columns = (*own, *(Encoded(name=name, source=name) for names in self.names for name in names))
 
 
 def _finite(columns: np.ndarray) -> np.ndarray:
