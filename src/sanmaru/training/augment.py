@@ -1,136 +1,108 @@
-"""One warp: geometric augmentations compose to one affine map per picture, applied once to the whole batch.
+"""Augmentation of whole batches: everything is drawn once per epoch, and applied where the batch lives.
 
-B batch, C channels, H height, W width. Coordinates are normalised as in `torch.nn.functional.grid_sample` with
-`align_corners=False`: -1 and 1 are the outer edges of the picture, whatever its size.
+Whatever the order of the list, a picture is first warped (`augment_geometry`), then coloured (`augment_colour`), then
+blurred, made noisy and compressed (`augment_pixels`), as on its way through a lens, a sensor and a file. Holes
+(`augment_holes`) and mixing (`augment_mix`) come last, on the normalised batch. Within the warp and within the colours
+the order of the list counts.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-FLIPS = {"hflip", "vflip"}
+from sanmaru.training import augment_names as names
+from sanmaru.training.augment_colour import Colours, apply_colours, draw_colours
+from sanmaru.training.augment_geometry import Warps, apply_warps, draw_warps, planes
+from sanmaru.training.augment_holes import Holes, draw_holes
+from sanmaru.training.augment_mix import Mixing, draw_mixing
+from sanmaru.training.augment_pixels import Pixels, apply_pixels, draw_bank, draw_pixels
 
 
 @dataclass(frozen=True)
-class Warps:
-    """The drawn augmentations of n pictures."""
+class Draws:
+    """What was drawn for the pictures of an epoch, in the order in which they are shown; on the CPU."""
 
-    maps: Tensor | None
-    """(n, 2, 3) float32, from output to input coordinates; None where nothing but flips is asked for."""
-    left_right: Tensor | None = None
-    """(n,) bool, only where `maps` is None."""
-    up_down: Tensor | None = None
+    warps: Warps | None = None
+    colours: Colours | None = None
+    pixels: Pixels | None = None
+    holes: Holes | None = None
+    mixing: tuple[Mixing | None, ...] | None = None
+    """By batch."""
+    bank: Tensor | None = None
+    """The epoch's normal numbers, where there is noise; on the device of the batches."""
+
+    def take(self, rows: slice, device: torch.device) -> Draws:
+        """Return the draws of one batch, `mixing` left out, on a device."""
+        return Draws(
+            None if self.warps is None else self.warps.take(rows, device),
+            None if self.colours is None else self.colours.take(rows, device),
+            None if self.pixels is None else self.pixels.take(rows),
+            None if self.holes is None else self.holes.take(rows, device),
+            bank=self.bank,
+        )
 
 
-def draw(augment: Sequence[Mapping[str, float]], n: int, generator: torch.Generator) -> Warps:
-    """Draw the augmentations of n pictures; they are applied to a picture in the order of `augment`.
+def draw(
+    augment: Sequence[Mapping[str, Any]],
+    sizes: Sequence[int],
+    shape: tuple[int, int, int],
+    generator: torch.Generator,
+    device: torch.device | None = None,
+) -> Draws:
+    """Draw the augmentations of an epoch.
 
     Args:
-        augment: As in `TrainConfig.augment`: one mapping of names to strengths after another.
-        n: Number of pictures.
+        augment: As in `TrainConfig.augment`: one mapping of names to strengths or parameters after another.
+        sizes: Pictures in each batch.
+        shape: Of a picture: (C, H, W).
         generator: On the CPU; the same state gives the same draws on every device.
+        device: Where the batches live.
+
+    Raises:
+        ValueError: for an unknown name or a number out of range.
     """
-    steps = [(name, strength) for entry in augment for name, strength in entry.items()]
-    if all(name in FLIPS for name, _ in steps):
-        flags = {name: torch.zeros(n, dtype=torch.bool) for name in FLIPS}
-        for name, strength in steps:
-            flags[name] ^= torch.rand(n, generator=generator) < strength
-        names = {name for name, _ in steps}
-        return Warps(None, flags["hflip"] if "hflip" in names else None, flags["vflip"] if "vflip" in names else None)
-    # From output to input, the last augmentation is undone first: M = T1⁻¹ · T2⁻¹ · ... · Tk⁻¹.
-    maps = torch.eye(3).repeat(n, 1, 1)
-    for name, strength in steps:
-        maps = maps @ _inverse(name, strength, n, generator)
-    return Warps(maps[:, :2].contiguous())
+    border, steps = "reflect", []
+    for entry in names.with_defaults(augment):
+        for name, given in entry.items():
+            if name == names.BORDER:
+                border = given
+            else:
+                steps.append((name, names.parameters(name, given)))
+    n = sum(sizes)
+
+    def of(family: Mapping[str, Any]) -> list[tuple[str, dict[str, float]]]:
+        return [(name, given) for name, given in steps if name in family]
+
+    warps = draw_warps(of(names.GEOMETRY), n, generator, border)
+    colours = draw_colours(of(names.COLOUR), n, generator)
+    pixels = draw_pixels(dict(of(names.PIXELS)), n, generator)
+    holes = draw_holes(dict(of(names.HOLES)), n, generator)
+    mixing = draw_mixing(dict(of(names.MIXING)), sizes, shape[1], generator)
+    bank = None
+    if pixels is not None and pixels.std is not None:
+        bank = draw_bank(shape[0] * shape[1] * shape[2], generator).to(device or torch.device("cpu"))
+    return Draws(warps, colours, pixels, holes, mixing, bank)
 
 
-def apply(images: Tensor, warps: Warps, index: Tensor) -> Tensor:
-    """Warp a batch.
+def apply(images: Tensor, drawn: Draws, mean: Tensor) -> Tensor:
+    """Warp, colour, blur, make noisy and compress a batch.
 
     Args:
         images: uint8 (B, H, W, C), H = W.
-        warps: The draws of all pictures of the epoch, on the device of `images`.
-        index: int64 (B,), which draw belongs to which picture of the batch.
+        drawn: Of these pictures.
+        mean: float32 (C,), that normalisation subtracts.
 
     Returns:
-        float32 (B, C, H, W) in 0..255. What lies outside the picture is its mirror image, so that no black
-        corners betray the angle.
+        float32 (B, C, H, W) in 0..255.
     """
-    if warps.maps is not None:
-        return warp(images.permute(0, 3, 1, 2), warps.maps[index])
-    if warps.left_right is not None:
-        images = torch.where(warps.left_right[index][:, None, None, None], images.flip(2), images)
-    if warps.up_down is not None:
-        images = torch.where(warps.up_down[index][:, None, None, None], images.flip(1), images)
-    return images.permute(0, 3, 1, 2).float()
-
-
-def warp(images: Tensor, maps: Tensor) -> Tensor:
-    """Sample every picture at the places its map says, bilinearly, mirrored at the edges.
-
-    Args:
-        images: (B, C, H, W) of any type.
-        maps: float32 (B, 2, 3), from output to input coordinates.
-
-    Returns:
-        float32 (B, C, H, W).
-    """
-    # Channel after channel the sampler reads whole rows; on a CPU that takes half the time of interleaved colours.
-    planes = images.to(torch.float32, memory_format=torch.contiguous_format)
-    return functional.grid_sample(
-        planes, grid(maps, *images.shape[-2:]), padding_mode="reflection", align_corners=False
-    )
-
-
-def grid(maps: Tensor, height: int, width: int) -> Tensor:
-    """Return the sampling places (B, H, W, 2) of affine maps.
-
-    The same numbers as `torch.nn.functional.affine_grid`, as two sums of a row and a column instead of a product of
-    matrices: a quarter of the time on a CPU.
-    """
-    x = (torch.arange(width, device=maps.device, dtype=maps.dtype) * 2 + 1) / width - 1
-    y = (torch.arange(height, device=maps.device, dtype=maps.dtype) * 2 + 1) / height - 1
-    columns = maps[:, :, 0, None] * x  # (B, 2, W)
-    rows = maps[:, :, 1, None] * y + maps[:, :, 2, None]  # (B, 2, H)
-    out = torch.empty(len(maps), height, width, 2, device=maps.device, dtype=maps.dtype)
-    for axis in range(2):
-        torch.add(rows[:, axis, :, None], columns[:, axis, None, :], out=out[..., axis])
-    return out
-
-
-def _inverse(name: str, strength: float, n: int, generator: torch.Generator) -> Tensor:
-    """Maps (n, 3, 3) from the augmented picture back to the picture before."""
-
-    def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(n, generator=generator)
-
-    out = torch.eye(3).repeat(n, 1, 1)
-    match name:
-        case "hflip" | "vflip":
-            axis = 0 if name == "hflip" else 1
-            out[:, axis, axis] = torch.where(torch.rand(n, generator=generator) < strength, -1.0, 1.0)
-        case "rotate":
-            angle = uniform(-strength, strength) * (math.pi / 180)
-            out[:, 0, 0] = out[:, 1, 1] = torch.cos(angle)
-            out[:, 0, 1] = -torch.sin(angle)
-            out[:, 1, 0] = torch.sin(angle)
-        case "crop":
-            cut = uniform(0, min(strength, 0.9))
-            out[:, 0, 0] = out[:, 1, 1] = 1 - cut
-            out[:, 0, 2] = cut * uniform(-1, 1)
-            out[:, 1, 2] = cut * uniform(-1, 1)
-        case "scale":
-            out[:, 0, 0] = out[:, 1, 1] = 1 / uniform(max(1 - strength, 0.1), 1 + strength)
-        case "translate":
-            # A side is 2 long in these coordinates.
-            out[:, 0, 2] = 2 * uniform(-strength, strength)
-            out[:, 1, 2] = 2 * uniform(-strength, strength)
-        case _:
-            raise ValueError(f"unknown augmentation {name!r}")
+    out = planes(images.permute(0, 3, 1, 2)) if drawn.warps is None else apply_warps(images, drawn.warps, mean)
+    if drawn.colours is not None:
+        out = apply_colours(out, drawn.colours)
+    if drawn.pixels is not None:
+        out = apply_pixels(out, drawn.pixels, drawn.bank)
     return out

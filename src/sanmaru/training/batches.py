@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanmaru.training import augment
+from sanmaru.training.augment_holes import cover
+from sanmaru.training.augment_mix import mix
+from sanmaru.training.mix import Labels
 from sanmaru.training.watch import Stopwatch
 
 
@@ -21,7 +25,13 @@ class Epoch:
     parts: tuple[Tensor, ...]
     """Row numbers of each batch, int64. Sizes differ by one at most: every picture is seen, and no step is taken on
     a batch of two."""
-    warps: augment.Warps
+    drawn: augment.Draws
+    """In the order of `parts`."""
+
+    def rows(self, part: int) -> slice:
+        """Return where the pictures of a batch stand in the epoch."""
+        start = sum(len(before) for before in self.parts[:part])
+        return slice(start, start + len(self.parts[part]))
 
 
 class ImageBatches:
@@ -30,10 +40,14 @@ class ImageBatches:
     Args:
         images: uint8 (m, H, W, 3); may be memory-mapped.
         positions: int64 (n,), where in `images` each picture stands.
-        labels: int64 (n,).
+        labels: int64 (n,), or (n, T) for several targets.
         mean: Of each channel, 3 numbers in 0..255.
         std: Of each channel.
-        augmentations: As in `TrainConfig.augment`.
+        augmentations: As in `TrainConfig.augment`; of `take`.
+        evaluation: As in `TrainConfig.augment_valid`; of `plain`.
+        weights: float (n,): an epoch then draws n rows with replacement, each as often as its weight says. Without
+            them an epoch is every row once.
+        seed: Of the draws of `evaluation`, which are the same in every pass.
         device: Where batches are wanted. On a GPU the pictures themselves go there when they take less than 40 % of
             its free memory; else each batch is copied through pinned memory.
     """
@@ -46,7 +60,10 @@ class ImageBatches:
         *,
         mean: Sequence[float],
         std: Sequence[float],
-        augmentations: Sequence[Mapping[str, float]] = (),
+        augmentations: Sequence[Mapping[str, Any]] = (),
+        evaluation: Sequence[Mapping[str, Any]] = (),
+        weights: NDArray[np.float64] | None = None,
+        seed: int = 0,
         device: torch.device | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
@@ -54,46 +71,81 @@ class ImageBatches:
         self.positions = torch.from_numpy(np.ascontiguousarray(positions))
         self.labels = torch.from_numpy(np.ascontiguousarray(labels)).to(self.device)
         self.augmentations = augmentations
+        self.evaluation = evaluation
+        self.weights = None if weights is None else torch.from_numpy(np.asarray(weights, dtype=np.float64))
+        self.seed = seed
         if self.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.device)
             if len(positions) * self.images[0].nbytes < 0.4 * free:
                 self.images = self.images[self.positions].to(self.device)
                 self.positions = torch.arange(len(positions), device=self.device)
+        self._mean = torch.tensor(mean, dtype=torch.float32).to(self.device)
         self._scale = (1 / torch.tensor(std, dtype=torch.float32))[:, None, None].to(self.device)
-        self._shift = (-torch.tensor(mean, dtype=torch.float32))[:, None, None].to(self.device) * self._scale
+        self._shift = -self._mean[:, None, None] * self._scale
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> Epoch:
         """Draw the order and the augmentations of one epoch."""
-        order = torch.randperm(len(self), generator=generator)
-        drawn = augment.draw(self.augmentations, len(self), generator)
-        warps = augment.Warps(
-            *(None if part is None else part.to(self.device) for part in (drawn.maps, drawn.left_right, drawn.up_down))
-        )
-        return Epoch(torch.tensor_split(order, steps(len(self), batch_size)), warps)
+        if self.weights is None:
+            order = torch.randperm(len(self), generator=generator)
+        else:
+            order = torch.multinomial(self.weights, len(self), replacement=True, generator=generator)
+        parts = torch.tensor_split(order, steps(len(self), batch_size))
+        return Epoch(parts, self._draw(self.augmentations, [len(part) for part in parts], generator))
 
-    def take(self, epoch: Epoch, part: int, watch: Stopwatch | None = None) -> tuple[Tensor, Tensor]:
+    def take(self, epoch: Epoch, part: int, watch: Stopwatch | None = None) -> tuple[Tensor, Labels]:
         """Return one augmented batch: normalised float32 (B, 3, H, W), channels last in memory, and its labels."""
-        index = epoch.parts[part].to(self.device)
         pictures = self._gather(epoch.parts[part])
         if watch is not None:
             watch.split("gather")
-        warped = augment.apply(pictures, epoch.warps, index)
+        drawn = epoch.drawn.take(epoch.rows(part), self.device)
+        changed = augment.apply(pictures, drawn, self._mean)
         if watch is not None:
             watch.split("augment")
-        batch = self._normalised(warped)
-        labels = self.labels[index]
+        batch = self._normalised(changed)
         if watch is not None:
             watch.split("normalise")
+        labels: Labels = self.labels[epoch.parts[part].to(self.device)]
+        if drawn.holes is not None:
+            batch = cover(batch, drawn.holes)
+        mixing = None if epoch.drawn.mixing is None else epoch.drawn.mixing[part]
+        if mixing is not None:
+            assert isinstance(labels, Tensor)
+            batch, labels = mix(batch, labels, mixing)
+        if watch is not None:
+            watch.split("augment")
         return batch, labels
 
     def plain(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all pictures in order, not augmented."""
-        for index in torch.split(torch.arange(len(self)), forward_batch(self.images.shape[1])):
-            pictures = self._gather(index).permute(0, 3, 1, 2).float()
-            yield self._normalised(pictures), self.labels[index.to(self.device)]
+        """Yield all pictures in order, as they are or changed by `evaluation`, in the same way in every pass."""
+        parts = torch.split(torch.arange(len(self)), forward_batch(self.images.shape[1]))
+        drawn = self._draw(self.evaluation, [len(part) for part in parts], torch.Generator().manual_seed(self.seed))
+        for index in parts:
+            rows = slice(int(index[0]), int(index[-1]) + 1)
+            batch_draws = drawn.take(rows, self.device)
+            batch = self._normalised(augment.apply(self._gather(index), batch_draws, self._mean))
+            if batch_draws.holes is not None:
+                batch = cover(batch, batch_draws.holes)
+            yield batch, self.labels[index.to(self.device)]
+
+    def look(self, n: int, seed: int = 0) -> tuple[NDArray[np.uint8], Labels]:
+        """Return what the network sees of n pictures, as one batch of an epoch: uint8 (n, H, W, 3) and their labels.
+
+        Fewer where there are fewer pictures, and labels on the CPU.
+        """
+        epoch = self.shuffled(min(n, len(self)), torch.Generator().manual_seed(seed))
+        batch, labels = self.take(epoch, 0)
+        pixels = ((batch - self._shift) / self._scale).round_().clamp_(0, 255).to(torch.uint8)
+        shown = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return shown, labels.cpu() if isinstance(labels, Tensor) else labels.map(Tensor.cpu)
+
+    def _draw(
+        self, augmentations: Sequence[Mapping[str, Any]], sizes: Sequence[int], generator: torch.Generator
+    ) -> augment.Draws:
+        height, width, channels = self.images.shape[1:]
+        return augment.draw(augmentations, sizes, (channels, height, width), generator, self.device)
 
     def _gather(self, index: Tensor) -> Tensor:
         rows = self.images[self.positions[index.to(self.positions.device)]]
