@@ -30,10 +30,13 @@ class ConvNet(nn.Module):
         layers: list[nn.Module] = [_conv(3, width, stride), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         channels = width
         layers.append(Residual(channels))
+        self.block_ends = [len(layers)]
+        """Index in `features` behind the stem and behind each stage."""
         while side > 4:
             wider = min(2 * channels, max_width)
             layers += [_conv(channels, wider, 2), nn.BatchNorm2d(wider), nn.ReLU(inplace=True), Residual(wider)]
             channels, side = wider, -(-side // 2)
+            self.block_ends.append(len(layers))
         self.features = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels, classes)

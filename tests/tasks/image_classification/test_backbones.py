@@ -10,7 +10,9 @@ from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, 
 from sanmaru.errors import ProjectFileError, UserError
 from sanmaru.tables.roles import Roles
 from sanmaru.tasks.base import FitContext
-from sanmaru.tasks.image_classification.backbones import build, resnet_stem, vit_patch
+from sanmaru.tasks.image_classification.backbones import build
+from sanmaru.tasks.image_classification.backbones.resnet import resnet_stem
+from sanmaru.tasks.image_classification.backbones.vit import vit_patch
 from sanmaru.tasks.image_classification.config import NetworkConfig
 from sanmaru.tasks.image_classification.task import ImageClassification
 from sanmaru.training.config import TrainConfig
