@@ -49,7 +49,7 @@ def worst_mistakes(
         return Section(title=title, lead="Every row is given its right class.")
     wrong = int(np.sum(probs.argmax(axis=1) != truth))
     lead = f"The {len(worst)} most confident of {wrong} mistakes. They are often wrong labels."
-    looks, note = _looks(task, rows, predictions, truth, probs, worst, explainer)
+    looks, note = _looks(task, rows, predictions, explainer, truth=truth, probs=probs, worst=worst)
     pictures, lost = [], []
     for number, place in enumerate(worst.tolist()):
         chosen = int(probs[place].argmax())
@@ -74,10 +74,11 @@ def _looks(
     task: ImageClassification,
     rows: pl.DataFrame,
     predictions: pl.DataFrame,
+    explainer: Explainer | None,
+    *,
     truth: NDArray[np.int64],
     probs: NDArray[np.float64],
     worst: NDArray[np.int64],
-    explainer: Explainer | None,
 ) -> tuple[dict[int, Look], str]:
     """Heat maps by number in `worst`, and a sentence on how to read them or why there are none."""
     if explainer is None or not explainer.limit or FOLD not in predictions.columns or task.image not in rows.columns:
@@ -85,7 +86,7 @@ def _looks(
     some = worst[: explainer.limit]
     folds = predictions[FOLD].to_numpy()[some].astype(np.int64)
     try:
-        looks = explainer.looks(task, rows[some], folds, probs[some].argmax(axis=1), truth[some])
+        looks = explainer.looks(task, rows[some], folds=folds, predicted=probs[some].argmax(axis=1), truth=truth[some])
     except (UserError, OSError, ValueError) as error:
         return {}, f"Where the network looked cannot be shown: {error}"
     if not looks:

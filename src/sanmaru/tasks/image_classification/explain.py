@@ -65,7 +65,7 @@ def explain(network: nn.Module, pixels: NDArray[np.uint8], classes: NDArray[np.i
             maps = [attended(layers) for layers in attentions(network, parts, batch)]
         else:
             maps = grad_cam(network, [target_layer(part, network, batch[:1]) for part in parts], batch, asked)
-        whole = sum(_resized(one, pixels.shape[1:3]) for one in maps)
+        whole = sum(_to_unit(_resized(one, pixels.shape[1:3])) for one in maps)
         assert isinstance(whole, Tensor)
         found.append(_to_unit(whole).cpu().numpy().astype(np.float32))
     empty = np.empty((0, *pixels.shape[1:3]), np.float32)
@@ -195,8 +195,8 @@ def target_layer(part: nn.Module, network: Callable[[Tensor], Tensor], inputs: T
 
 def _method(part: nn.Module) -> Method:
     named = getattr(part, "explain", None)
-    if named in ("cam", "attention"):
-        return named  # type: ignore[return-value]
+    if isinstance(named, str):
+        return "attention" if named == "attention" else "cam"
     return "attention" if _attention_layers(part) else "cam"
 
 
@@ -208,7 +208,7 @@ def _attention_layers(part: nn.Module) -> list[nn.Module]:
 @contextlib.contextmanager
 def _written_out(network: nn.Module) -> Iterator[None]:
     """Let the transformers inside compute attention weights one by one; fused kernels never hold them."""
-    models = [module for module in network.modules() if hasattr(module, "set_attn_implementation")]
+    models: list[Any] = [module for module in network.modules() if hasattr(module, "set_attn_implementation")]
     outermost = [model for model in models if not any(model is not m and model in set(m.modules()) for m in models)]
     before = [model.config._attn_implementation for model in outermost]
     for model in outermost:

@@ -49,6 +49,7 @@ class Explainer:
         self,
         task: ImageClassification,
         rows: pl.DataFrame,
+        *,
         folds: NDArray[np.int64],
         predicted: NDArray[np.int64],
         truth: NDArray[np.int64],
@@ -74,7 +75,7 @@ class Explainer:
         for fold in np.unique(folds):
             if 0 <= fold < len(self.fits):
                 mine = np.flatnonzero(folds == fold)
-                found |= self._of_fold(task, self.fits[fold], rows, mine, predicted, truth)
+                found |= self._of_fold(task, self.fits[fold], rows, places=mine, predicted=predicted, truth=truth)
         return found
 
     def _of_fold(
@@ -82,6 +83,7 @@ class Explainer:
         task: ImageClassification,
         folder: Path,
         rows: pl.DataFrame,
+        *,
         places: NDArray[np.int64],
         predicted: NDArray[np.int64],
         truth: NDArray[np.int64],

@@ -1,4 +1,4 @@
-"""The trained network of a saved estimator, in torch again: for looking inside, where ONNX Runtime gives only answers."""
+"""The trained network of a saved estimator, in torch again, to look inside: ONNX Runtime gives only answers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from torch import nn
 from sanmaru.errors import DataError
 from sanmaru.files import read_json
 from sanmaru.tables.joint import JointTarget
+from sanmaru.tables.joint import JointTarget
 from sanmaru.tasks.image_classification.backbones import build
 from sanmaru.tasks.image_classification.config import NetworkConfig
 from sanmaru.tasks.image_classification.export import FromPixels
+from sanmaru.tasks.image_classification.heads import Heads, headed
 from sanmaru.tasks.image_classification.heads import Heads, headed
 
 
