@@ -170,6 +170,13 @@ def steps(n: int, batch_size: int) -> int:
     return max(1, -(-n // batch_size))
 
 
+def balancing(codes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the weight of each row (n,) with which all classes that occur are drawn equally often; they sum to 1."""
+    _, place, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    weights: NDArray[np.float64] = 1 / (len(counts) * counts[place].astype(np.float64))
+    return weights
+
+
 def channel_statistics(
     images: NDArray[np.uint8],
     positions: NDArray[np.int64],

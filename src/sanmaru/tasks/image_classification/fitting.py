@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import nn
 from sanmaru.tasks.image_classification.backbones import Built, build
 from sanmaru.tasks.image_classification.config import NetworkConfig
 from sanmaru.tasks.image_classification.heads import Heads, headed
-from sanmaru.training.batches import ImageBatches, channel_statistics
+from sanmaru.training.batches import ImageBatches, balancing, channel_statistics
 from sanmaru.training.loop import Trained, epoch_seed, pick_device, train_network
 
 if TYPE_CHECKING:
@@ -138,14 +139,29 @@ def _train(
 ) -> Trained:
     train, (fit, valid), (mean, std) = plan.train, rows, normalisation
     device = next(network.parameters()).device
-    labels, _ = one.of(fit)
+    labels, codes = one.of(fit)
     fit_rows = ImageBatches(
-        fit.images, fit.positions, labels, mean=mean, std=std, augmentations=train.augment, device=device
+        fit.images,
+        fit.positions,
+        labels,
+        mean=mean,
+        std=std,
+        augmentations=train.augment,
+        weights=balancing(codes) if train.sampling == "balanced" else None,
+        device=device,
     )
     valid_rows, truth = None, None
     if valid is not None:
         valid_labels, truth = one.of(valid)
-        valid_rows = ImageBatches(valid.images, valid.positions, valid_labels, mean=mean, std=std, device=device)
+        valid_rows = ImageBatches(
+            valid.images,
+            valid.positions,
+            valid_labels,
+            mean=mean,
+            std=std,
+            evaluation=train.augment_valid,
+            device=device,
+        )
     heads = one.heads
     if one.place is None:
         to_scored, loss = heads.to_joint(), heads.loss(train.loss, labels)
@@ -237,7 +253,9 @@ class PartContext:
 
     def log(self, step: int, **metrics: float) -> None:
         """Add a point to the curves of this target."""
-        self.outer.log(step, **{f"{key} ({self.name})": value for key, value in metrics.items() if key != "seconds"})
+        # MLflow, which mirrors the curves, takes no other signs in a name.
+        name = re.sub(r"[^\w.\- :/]", "_", self.name)
+        self.outer.log(step, **{f"{key} of {name}": value for key, value in metrics.items() if key != "seconds"})
 
     def progress(self, done: int, total: int, unit: str = "epoch", **shown: float) -> None:
         """Tell how far all fits together are, as though the others took as many epochs."""
