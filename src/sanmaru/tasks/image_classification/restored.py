@@ -10,11 +10,9 @@ from torch import nn
 from sanmaru.errors import DataError
 from sanmaru.files import read_json
 from sanmaru.tables.joint import JointTarget
-from sanmaru.tables.joint import JointTarget
 from sanmaru.tasks.image_classification.backbones import build
 from sanmaru.tasks.image_classification.config import NetworkConfig
 from sanmaru.tasks.image_classification.export import FromPixels
-from sanmaru.tasks.image_classification.heads import Heads, headed
 from sanmaru.tasks.image_classification.heads import Heads, headed
 
 
