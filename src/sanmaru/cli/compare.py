@@ -88,6 +88,32 @@ def _print(found: Comparison, ids: Sequence[str]) -> None:
     if found.verdict is not None:
         console.print()
         console.print(Text(shortened(found.verdict.text, ids), style="bold"))
+    if found.verdict is not None and found.targets:
+        _print_targets(found, ids)
+
+
+def _print_targets(found: Comparison, ids: Sequence[str]) -> None:
+    """Print the accuracy of both runs on each target by itself."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from sanmaru.experiments.compare_targets import sentence
+
+    assert found.verdict is not None
+    console = Console(highlight=False)
+    names = [shortened(run, ids) for run in (found.verdict.a, found.verdict.b)]
+    table = Table(title="accuracy of each target", title_justify="left", box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("target", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("difference, 95 %", justify="right", no_wrap=True)
+    for one in found.targets:
+        cells = [one.name, f"{one.a:.4f}", f"{one.b:.4f}", f"{one.a - one.b:+.4f}, {one.low:+.4f} to {one.high:+.4f}"]
+        table.add_row(*cells, style="" if one.better is None else "bold")
+    console.print()
+    console.print(table)
+    console.print(Text(f"{sentence(found.targets)}; the verdict above is on the joint class"))
 
 
 def short(run: str) -> str:

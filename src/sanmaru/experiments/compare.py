@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sanmaru.errors import RunError, nearest
+from sanmaru.experiments.compare_targets import TargetDifference, compare_targets
 from sanmaru.experiments.environment import flat
 from sanmaru.experiments.runs import Run
 from sanmaru.experiments.verdict import Verdict
@@ -63,6 +64,8 @@ class Comparison:
     unranked: tuple[Unranked, ...]
     verdict: Verdict | None
     """For exactly two runs."""
+    targets: tuple[TargetDifference, ...] = ()
+    """For exactly two runs of the same several targets: each target by itself."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -72,6 +75,7 @@ class Comparison:
             "runs": [asdict(entry) for entry in self.entries],
             "unranked": [asdict(entry) for entry in self.unranked],
             "verdict": None if self.verdict is None else self.verdict.to_json(),
+            "targets": [target.to_json() for target in self.targets],
         }
 
 
@@ -117,13 +121,15 @@ def compare(project: Project, *names: str, metric: str | None = None) -> Compari
     differing = _differing(ranked)
     entries = [_entry(run, name, differing[run.id], odd.get(run.id, "")) for run in ranked]
     entries.sort(key=lambda entry: _rank(entry, greater_is_better=found.greater_is_better))
+    two = len(ranked) == 2 and len(runs) == 2
     return Comparison(
         metric=name,
         title=found.title,
         greater_is_better=found.greater_is_better,
         entries=tuple(entries),
         unranked=tuple(unranked),
-        verdict=_verdict(ranked, found) if len(ranked) == 2 and len(runs) == 2 else None,
+        verdict=_verdict(ranked, found) if two else None,
+        targets=compare_targets(*ranked) if two else (),
     )
 
 

@@ -39,10 +39,12 @@ def mend(path: Path) -> None:
 def learning_curve(path: Path) -> list[dict[str, Any]]:
     """Return the points of a fold's learning curve: `step` and the metrics told at it, in order of steps.
 
-    A fit that was cut short tells some steps again; the latest telling counts.
+    A fit that was cut short tells some steps again; the latest telling counts. Where a fold fits several networks one
+    after another, each tells the step under names of its own.
     """
     points: dict[int, dict[str, Any]] = {}
     for event in read_events(path)[0]:
         if event["kind"] == "metrics":
-            points[event["step"]] = {name: value for name, value in event.items() if name not in ("kind", "at_s")}
+            told = {name: value for name, value in event.items() if name not in ("kind", "at_s")}
+            points.setdefault(event["step"], {}).update(told)
     return [points[step] for step in sorted(points)]

@@ -194,7 +194,7 @@ def test_the_three_formulations_are_fitted_saved_and_scored_on_the_same_classes(
     assert ("targets" in details) == (kind == "separate")
     points = [json.loads(line) for line in (tmp_path / "fold" / "events.jsonl").read_text().splitlines()]
     curves = {name for point in points if point["kind"] == "metrics" for name in point}
-    expected = {"train_loss (shape)", "train_loss (age)"} if kind == "separate" else {"train_loss"}
+    expected = {"train_loss of shape", "train_loss of age"} if kind == "separate" else {"train_loss"}
     assert expected <= curves
 
 
