@@ -54,6 +54,29 @@ class LightGBMConfig(BaseTabularModel):
     class_weights: ClassWeights = "none"
 
 
+class CatBoostConfig(BaseTabularModel):
+    """Gradient-boosted oblivious trees (Prokhorenkova et al., 2018); needs `pip install 'sanmaru[catboost]'`."""
+
+    kind: Literal["catboost"] = "catboost"
+    trees: Annotated[int, Field(ge=1)] = 2000
+    """At most; early stopping on the inner rows usually takes fewer."""
+    learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = "auto"
+    """`auto` is CatBoost's own, from the numbers of rows and trees."""
+    refit: bool = True
+    """Grow the number of trees that the inner rows chose once more, on all the fold's training rows."""
+    depth: Annotated[int, Field(ge=1, le=16)] = 6
+    l2: Annotated[float, Field(ge=0)] = 3.0
+    objective: Objective = "auto"
+    """What is minimised for numbers; `auto` follows the metric (absolute for mae, percentage for mape)."""
+    target_transform: Transform = "auto"
+    """`log` learns the logarithm of a number; `auto` does so where the metric is rmsle."""
+    monotone: dict[str, Direction] = Field(default_factory=dict)
+    """Columns of numbers with which the prediction may only rise or fall, such as {rooms: increasing}."""
+    quantiles: Quantiles = ()
+    """Levels in (0, 1) to predict beside a number, such as [0.1, 0.5, 0.9]."""
+    class_weights: ClassWeights = "none"
+
+
 class LinearConfig(BaseTabularModel):
     """Ridge regression or multinomial logistic regression on scaled numbers and one-hot categories."""
 
@@ -67,4 +90,4 @@ class LinearConfig(BaseTabularModel):
     class_weights: ClassWeights = "none"
 
 
-TabularModelConfig = Annotated[LightGBMConfig | LinearConfig, Field(discriminator="kind")]
+TabularModelConfig = Annotated[LightGBMConfig | CatBoostConfig | LinearConfig, Field(discriminator="kind")]

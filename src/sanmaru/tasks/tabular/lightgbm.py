@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sanmaru.errors import DataError
 from sanmaru.files import write_text
 from sanmaru.tasks.tabular.boosting import LOG_EVERY, TRAIN_EVERY, Patience, monotone_signs, objective
 from sanmaru.tasks.tabular.estimator import BaseTabularEstimator, Rows, shares
@@ -62,7 +63,7 @@ class LightGBM(BaseTabularEstimator):
         `valid`, all `trees` of the config are grown.
         """
         self._begin(train, context)
-        goal = objective(self.problem, self.config.objective, self.scale, context.metric.name)
+        goal = self._goal(context)
         grown = [self._fit(train, valid, context, goal, None)]
         for level in self.task.output.quantiles:
             grown.append(self._fit(train, valid, context, "quantile", level))
@@ -101,6 +102,26 @@ class LightGBM(BaseTabularEstimator):
 
     def _open(self) -> None:
         self._forests = tuple(load_forest(text, len(self.columns)) for text in self._texts)
+
+    def _goal(self, context: FitContext) -> str:
+        """What is minimised. LightGBM has monotone columns only where leaves hold means, not medians.
+
+        Raises:
+            DataError: when monotone columns stand beside quantiles or an objective of medians.
+        """
+        goal = objective(self.problem, self.config.objective, self.scale, context.metric.name)
+        if not self.config.monotone:
+            return goal
+        if self.task.output.quantiles or (self.config.objective != "auto" and goal in {"absolute", "percentage"}):
+            what = "quantiles" if self.task.output.quantiles else f"objective: {self.config.objective}"
+            raise DataError(
+                f"LightGBM takes no monotone columns together with {what}. Set model.kind: catboost, or leave out "
+                "model.monotone."
+            )
+        if goal in {"absolute", "percentage"}:
+            context.note("As columns are monotone, LightGBM learns means, though the metric asks for medians.")
+            return "squared"
+        return goal
 
     def _fit(self, train: Rows, valid: Rows | None, context: FitContext, goal: str, level: float | None) -> _Grown:
         import lightgbm

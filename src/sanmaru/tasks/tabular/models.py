@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MODELS: dict[str, tuple[type[configs.BaseTabularModel], str, str]] = {
     "lightgbm": (configs.LightGBMConfig, "lightgbm", "LightGBM"),
+    "catboost": (configs.CatBoostConfig, "catboost", "CatBoost"),
     "linear": (configs.LinearConfig, "linear", "Linear"),
 }
 """Kind to config, module and class; a module is imported when a model of its kind is made."""
