@@ -199,9 +199,10 @@ def _outputs(package: Package, table: pl.DataFrame, rows: np.ndarray) -> tuple[p
 
 
 def _table(package: Package, ids: pl.Series, outputs: np.ndarray, probabilities: bool) -> pl.DataFrame:
-    """One batch as it is written: id, prediction, and a column per class where asked for."""
+    """One batch as it is written: id, prediction (of several targets each), and a column per class where asked for."""
     output = package.output
-    table = package.task.predictions(ids, outputs).select(ids.name, output.name, *output.quantile_names)
+    names = (ids.name, output.name, *package.task.roles.parts, *output.quantile_names)
+    table = package.task.predictions(ids, outputs).select(names)
     if output.kind == "regression":
         # The 32 bits that it was computed with: a text file then holds 0.1 and not 0.10000000149.
         table = table.with_columns(pl.col(output.name, *output.quantile_names).cast(pl.Float32))

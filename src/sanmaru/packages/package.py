@@ -179,7 +179,8 @@ class Package:
         """Return one answer per row, ready to be written as JSON.
 
         `{"income": ">50K", "probabilities": {"<=50K": 0.1, ">50K": 0.9}}` for classes, `{"price": 12.3}` for
-        numbers, with `"price.q10": 9.8` beside it for each quantile.
+        numbers, with `"price.q10": 9.8` beside it for each quantile. A joint class of several targets is followed by
+        the label of each target, by its own probabilities.
         """
         output = self.output
         if output.kind == "regression":
@@ -189,10 +190,17 @@ class Package:
             return [dict(zip(names, values, strict=True)) for values in outputs.astype(np.float64).tolist()]
         probabilities = softmax(outputs)
         labels = self._labels
-        return [
+        answers = [
             {output.name: labels[code], "probabilities": dict(zip(output.classes, row, strict=True))}
             for code, row in zip(probabilities.argmax(axis=1).tolist(), probabilities.tolist(), strict=True)
         ]
+        joint = self.task.roles.joint
+        if joint is not None and self.task.roles.parts:
+            own = [marginal.argmax(axis=1) for marginal in joint.marginals(probabilities)]
+            columns = [target.labels_of(codes).to_list() for target, codes in zip(joint.targets, own, strict=True)]
+            for answer, told in zip(answers, zip(*columns, strict=True), strict=True):
+                answer.update(zip(joint.names, told, strict=True))
+        return answers
 
     def golden_test(self, tolerance: float = 1e-4) -> float:
         """Predict the golden rows by both paths and compare with what they gave when the package was written.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sanmaru.serving.examples import example_value, grey_picture
@@ -10,6 +11,7 @@ from sanmaru.serving.examples import example_value, grey_picture
 if TYPE_CHECKING:
     from sanmaru.serving.model import ServedModel
     from sanmaru.tables.contract import Column
+    from sanmaru.tables.joint import Target
     from sanmaru.tasks.base import Output, Signature
 
 _TYPES = {"number": "number", "integer": "integer", "boolean": "boolean"}
@@ -150,6 +152,8 @@ def _answer(model: ServedModel) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     for output in model.signature.outputs:
         properties.update(_output(output))
+    for target in _targets(model):
+        properties[target.name] = _label(target.classes, target.dtype)
     return {
         "type": "object",
         "required": ["model", "version", "predictions"],
@@ -171,12 +175,22 @@ def _output(output: Output) -> dict[str, Any]:
             output.name: {"type": "number"},
             **{name: {"type": "number", "description": f"{level:.0%} quantile."} for name, level in levels},
         }
-    kind = {"integer": "integer", "boolean": "boolean", "float": "number"}.get(output.dtype, "string")
     probability = {"type": "number", "minimum": 0, "maximum": 1}
     return {
-        output.name: {"type": kind, "description": f"One of: {', '.join(output.classes[:20])}."},
+        output.name: _label(output.classes, output.dtype),
         "probabilities": {"type": "object", "properties": dict.fromkeys(output.classes, probability)},
     }
+
+
+def _label(classes: Sequence[str], dtype: str) -> dict[str, Any]:
+    kind = {"integer": "integer", "boolean": "boolean", "float": "number"}.get(dtype, "string")
+    return {"type": kind, "description": f"One of: {', '.join(classes[:20])}."}
+
+
+def _targets(model: ServedModel) -> Sequence[Target]:
+    """The targets behind a joint class; none where there is one target only."""
+    roles = model.package.task.roles
+    return () if roles.joint is None or not roles.parts else roles.joint.targets
 
 
 def _answer_example(model: ServedModel) -> dict[str, Any]:
@@ -188,4 +202,5 @@ def _answer_example(model: ServedModel) -> dict[str, Any]:
             prediction[output.name] = output.classes[0]
             share = round(1 / max(1, len(output.classes)), 4)
             prediction["probabilities"] = dict.fromkeys(output.classes, share)
+    prediction |= {target.name: target.classes[0] for target in _targets(model)}
     return {"model": model.name, "version": model.version, "predictions": [prediction]}
