@@ -94,7 +94,8 @@ def train_network(
     context: Context,
     identity: dict[str, Any],
     to_scored: Callable[[Tensor], Tensor] | None = None,
-    truth: NDArray[np.int64] | None = None,
+    truth: NDArray[Any] | None = None,
+    to_metric: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None,
     groups: Sequence[ParameterGroup] | None = None,
     in_step: Callable[[int, int], None] | None = None,
 ) -> Trained:
@@ -111,7 +112,8 @@ def train_network(
         identity: Plain values that say what is trained on what; a checkpoint of another identity is not continued.
         to_scored: Turns raw outputs (B, width) into the logits (B, n_classes) that the metric scores; None where they
             are these logits.
-        truth: Class codes (n_valid,) that the metric compares with; None takes the labels of `valid`.
+        truth: Class codes or numbers (n_valid,) that the metric compares with; None takes the labels of `valid`.
+        to_metric: Turns what `to_scored` gives, of all rows, into what the metric takes; None is softmax.
         groups: Parameters with a learning rate of their own.
         in_step: Called with (epoch, step) after every step; for tests that interrupt.
 
@@ -187,7 +189,7 @@ def train_network(
         if valid is not None:
             valid_loss, logits = _evaluate(network, valid, loss, cast, to_scored)
             assert truth is not None
-            metric = context.metric(truth, _softmax(logits))
+            metric = context.metric(truth, (to_metric or _softmax)(logits))
             curves |= {"valid_loss": valid_loss, f"valid_{context.metric.name}": metric}
             shown |= {"valid_loss": valid_loss, context.metric.name: metric}
             if selects:
