@@ -18,6 +18,7 @@ from sanmaru.images.store import ImageStore
 from sanmaru.openmp import wait_passively
 from sanmaru.tables.joint import JointTarget
 from sanmaru.tasks.image_classification.config import NetworkConfig
+from sanmaru.tasks.image_classification.tta import count_views
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,6 +69,7 @@ class NetworkEstimator:
         self._normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
         self._sample: np.ndarray | None = None
         self._details: dict[str, Any] = {}
+        self._architecture: dict[str, Any] | None = None
         self._folder: Path | None = None
         self._session: Any = None
         self._lock = threading.Lock()
@@ -133,6 +135,7 @@ class NetworkEstimator:
             fitted = fit_network(Plan(self.config, self._train, heads), fit_rows, valid_rows, context)
         self._network, self._normalisation = fitted.network, (fitted.mean, fitted.std)
         spread = np.linspace(0, len(train) - 1, min(8, len(train))).astype(np.int64)
+        self._architecture = fitted.architecture
         self._sample = np.array(fit_rows.images[fit_rows.positions[spread]])
         self._details = {**fitted.details, "threads": context.threads, "cache_build_s": round(build_s, 3)}
 
@@ -170,7 +173,8 @@ class NetworkEstimator:
 
     def forward(self, array: np.ndarray) -> np.ndarray:
         """Return logits, float32 (n, classes), of pictures uint8 (n, size, size, 3)."""
-        size = max(1, min(256, BATCH_PIXELS // self.config.image_size**2))
+        views = count_views(self.config.tta)
+        size = max(1, min(256, BATCH_PIXELS // (views * self.config.image_size**2)))
         parts = [self._forward(np.ascontiguousarray(array[i : i + size])) for i in range(0, len(array), size)]
         return np.concatenate(parts) if parts else np.empty((0, self.classes), np.float32)
 
@@ -189,7 +193,7 @@ class NetworkEstimator:
         folder.mkdir(parents=True, exist_ok=True)
         mean, std = self._normalisation
         sample = self._sample if len(self._sample) > 1 else np.concatenate([self._sample, self._sample])
-        export_onnx(self._network, mean, std, sample, folder / "model.onnx")
+        export_onnx(self._network, mean, std, sample, folder / "model.onnx", tta=self.config.tta)
         tensors = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in self._network.state_dict().items()}
         save_file(tensors, folder / "model.safetensors")
         write_json(
@@ -204,6 +208,7 @@ class NetworkEstimator:
                 "encoding": self.encoding,
                 "mean": list(mean),
                 "std": list(std),
+                "architecture": self._architecture,
                 "details": self._details,
             },
         )
@@ -268,7 +273,7 @@ class NetworkEstimator:
         assert self._network is not None
         assert self._normalisation is not None
         device = next(self._network.parameters()).device
-        model = FromPixels(self._network, *self._normalisation).to(device).eval()
+        model = FromPixels(self._network, *self._normalisation, self.config.tta).to(device).eval()
         with torch.no_grad(), limited_threads(self._threads):
             logits = model(torch.from_numpy(pixels).to(device))
         return np.asarray(logits.float().cpu().numpy())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +12,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sanmaru.tasks.image_classification.views import Views
+
 TOLERANCE = 1e-4
 """Largest difference, absolute and relative, between ONNX Runtime's logits and torch's."""
 
 
 class FromPixels(nn.Module):
-    """A network with its normalisation: uint8 (B, H, W, 3) in, logits (B, classes) out."""
+    """A network with its normalisation: uint8 (B, H, W, 3) in, logits (B, classes) out.
+
+    Args:
+        network: Takes normalised pictures (B, 3, H, W).
+        mean: Per channel, in 0..255.
+        std: Per channel.
+        tta: Views to average over, see `views.Views`.
+    """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        tta: Sequence[Mapping[str, float]] = (),
+    ) -> None:
         super().__init__()
-        self.network = network
+        self.network = Views(network, tta) if tta else network
         scale = 1 / torch.tensor(std, dtype=torch.float32)
         self.register_buffer("scale", scale[:, None, None])
         self.register_buffer("shift", (-torch.tensor(mean, dtype=torch.float32) * scale)[:, None, None])
@@ -37,7 +52,13 @@ class FromPixels(nn.Module):
 
 
 def export_onnx(
-    network: nn.Module, mean: Sequence[float], std: Sequence[float], pixels: NDArray[np.uint8], path: Path
+    network: nn.Module,
+    mean: Sequence[float],
+    std: Sequence[float],
+    pixels: NDArray[np.uint8],
+    path: Path,
+    *,
+    tta: Sequence[Mapping[str, float]] = (),
 ) -> None:
     """Write `path` and check it against torch.
 
@@ -47,12 +68,13 @@ def export_onnx(
         std: Per channel.
         pixels: A few pictures (n, H, W, 3), n > 1, to trace with and to compare on.
         path: The file to write.
+        tta: Views to average over, inside the graph.
 
     Raises:
         RuntimeError: when ONNX Runtime's logits differ from torch's by more than `TOLERANCE`.
     """
     plain = copy.deepcopy(network).cpu().float().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    model = FromPixels(plain, mean, std).eval()
+    model = FromPixels(plain, mean, std, tta).eval()
     inputs = torch.from_numpy(np.array(pixels))
     with torch.no_grad(), warnings.catch_warnings():
         # The TorchScript exporter says that it is the older one (it is 10 times quicker, and as exact), and

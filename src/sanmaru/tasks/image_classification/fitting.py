@@ -60,6 +60,8 @@ class Fitted:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     details: dict[str, Any]
+    architecture: dict[str, Any] | None
+    """Of pretrained weights, from which `build` makes the network again without them."""
 
 
 def fit_network(plan: Plan, fit: Rows, valid: Rows | None, context: Context) -> Fitted:
@@ -79,13 +81,15 @@ def fit_network(plan: Plan, fit: Rows, valid: Rows | None, context: Context) -> 
     normalisation: Normalisation | None = None
     ended: list[Trained] = []
     networks: list[nn.Module] = []
+    trainable = 0
     for one in fits:
         torch.manual_seed(epoch_seed(one.context.seed, 0, stream=2))
         built = build(config, one.width, near)
         normalisation = normalisation or _normalisation(built, fit, config)
         network = built.network.to(pick).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        ended.append(_train(network, plan, one, (fit, valid), normalisation))
+        ended.append(_train(built, plan, one, (fit, valid), normalisation))
         networks.append(network)
+        trainable += built.trainable
     assert normalisation is not None
     network = headed(networks, heads).to(pick).eval()
     details = {
@@ -94,10 +98,11 @@ def fit_network(plan: Plan, fit: Rows, valid: Rows | None, context: Context) -> 
         "image_size": config.image_size,
         "heads": heads.kind,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "trainable": trainable,
         "device": str(pick),
         **_told(ended, [one.name for one in fits]),
     }
-    return Fitted(network, *normalisation, details)
+    return Fitted(network, *normalisation, details, built.architecture)
 
 
 @dataclass(frozen=True)
@@ -135,9 +140,9 @@ def _normalisation(built: Built, fit: Rows, config: NetworkConfig) -> Normalisat
 
 
 def _train(
-    network: nn.Module, plan: Plan, one: _Fit, rows: tuple[Rows, Rows | None], normalisation: Normalisation
+    built: Built, plan: Plan, one: _Fit, rows: tuple[Rows, Rows | None], normalisation: Normalisation
 ) -> Trained:
-    train, (fit, valid), (mean, std) = plan.train, rows, normalisation
+    network, train, (fit, valid), (mean, std) = built.network, plan.train, rows, normalisation
     device = next(network.parameters()).device
     labels, codes = one.of(fit)
     fit_rows = ImageBatches(
@@ -187,6 +192,7 @@ def _train(
         },
         to_scored=to_scored.to(device).eval(),
         truth=truth,
+        groups=built.groups,
     )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from sanmaru.tasks.image_classification.backbones.family import Family, nothing_to_fit
+from sanmaru.tasks.image_classification.backbones.family import nothing_to_fit
 from sanmaru.tasks.image_classification.backbones.network import Network
-from sanmaru.tasks.image_classification.backbones.zoo import dropout_before_head, loader
+from sanmaru.tasks.image_classification.backbones.zoo import zoo_family
 
 
 def convnext_patch(image_size: int) -> int:
@@ -38,6 +38,4 @@ def _network(model: Any) -> Network:
     )
 
 
-CONVNEXT = Family(
-    _make, loader("convnext", "ConvNextForImageClassification"), nothing_to_fit, _network, dropout_before_head
-)
+CONVNEXT = zoo_family("ConvNext", _make, nothing_to_fit, _network)

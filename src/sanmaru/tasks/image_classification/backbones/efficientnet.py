@@ -18,10 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sanmaru.tasks.image_classification.backbones.family import Family
 from sanmaru.tasks.image_classification.backbones.network import Network
 from sanmaru.tasks.image_classification.backbones.resnet import small_stride
-from sanmaru.tasks.image_classification.backbones.zoo import loader
+from sanmaru.tasks.image_classification.backbones.zoo import zoo_family
 
 
 class DropResidual(nn.Module):
@@ -97,4 +96,4 @@ def _dropout(model: Any, dropout: float) -> None:
     model.dropout.p = dropout
 
 
-EFFICIENTNET = Family(_make, loader("efficientnet", "EfficientNetForImageClassification"), _fit, _network, _dropout)
+EFFICIENTNET = zoo_family("EfficientNet", _make, _fit, _network, _dropout)

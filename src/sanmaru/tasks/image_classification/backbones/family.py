@@ -20,12 +20,16 @@ class Family:
     """From scratch, fitted to small pictures, of (sizes, outputs, side in pixels)."""
     load: Callable[[Weights, Mapping[str, Any], int], nn.Module] | None
     """With pretrained weights and a new head, of (weights, sizes, outputs); None where there are none."""
+    remake: Callable[[Mapping[str, Any], Mapping[str, Any], int], nn.Module]
+    """As `load` made it, of (architecture, sizes, outputs), but with weights as drawn."""
     fit: Callable[[Any, int], None]
     """Fit either to the side of the pictures, in place."""
     network: Callable[[Any], Network]
     """Say where stages, head and explaining layer are."""
     dropout: Callable[[Any, float], None]
     """Set the dropout of the head, in place."""
+    architecture: Callable[[Any], dict[str, Any]]
+    """Plain values from which `remake` makes the network."""
 
 
 def nothing_to_fit(model: Any, image_size: int) -> None:

@@ -7,10 +7,10 @@ each family's module says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -50,6 +50,8 @@ class Built:
     mean: tuple[float, ...] | None = None
     """Of the pretrained weights' own normalisation, per channel in 0..255; None to take the training set's."""
     std: tuple[float, ...] | None = None
+    architecture: dict[str, Any] | None = None
+    """Of pretrained weights: plain values from which `build` makes the network again without them."""
     groups: list[ParameterGroup] = field(default_factory=list)
     """Of `train_network`, where stages learn at rates of their own; else empty."""
 
@@ -79,13 +81,17 @@ class Built:
         return sum(parameter.numel() for parameter in self.network.parameters() if parameter.requires_grad)
 
 
-def build(config: NetworkConfig, width: int, near: Iterable[Path] = ()) -> Built:
+def build(
+    config: NetworkConfig, width: int, near: Iterable[Path] = (), architecture: Mapping[str, Any] | None = None
+) -> Built:
     """Make a network.
 
     Args:
         config: Backbone, size, pretrained weights, what is frozen.
         width: Number of outputs; the head of pretrained weights is replaced.
         near: Folders in which relative `pretrained` weights are looked for, after the working folder.
+        architecture: As an earlier network with pretrained weights had it; given, the weights are not asked for, since
+            the caller fills in those of that network.
 
     Raises:
         ProjectFileError: for weights of another backbone, or an unknown stage.
@@ -94,7 +100,9 @@ def build(config: NetworkConfig, width: int, near: Iterable[Path] = ()) -> Built
     backbone = BACKBONES[config.backbone]
     family = FAMILIES[backbone.family]
     mean = std = None
-    if config.pretrained:
+    if config.pretrained and architecture is not None:
+        model = family.remake(architecture, backbone.sizes, width)
+    elif config.pretrained:
         if family.load is None:
             raise ProjectFileError(
                 f"model.backbone {config.backbone!r} has no pretrained weights. Take another backbone, such as "
@@ -113,7 +121,7 @@ def build(config: NetworkConfig, width: int, near: Iterable[Path] = ()) -> Built
         nn.init.zeros_(network.head.bias)
     freeze(network, config.freeze)
     groups = parameter_groups(network, config.layer_decay) if config.layer_decay < 1 else []
-    return Built(network, mean, std, groups)
+    return Built(network, mean, std, family.architecture(model) if config.pretrained else None, groups)
 
 
 def _weights_name(config: NetworkConfig, backbone: Backbone) -> str:

@@ -84,6 +84,19 @@ def _dropout(model: nn.Module, dropout: float) -> None:
             module.p = dropout
 
 
-CONVNET = Family(_make_convnet, None, nothing_to_fit, _convnet_network, _dropout)
-RESNEXT = Family(_make_resnext, _load_resnext, nothing_to_fit, _resnext_network, _dropout)
-VGG_FAMILY = Family(_make_vgg, _load_vgg, nothing_to_fit, _vgg_network, _dropout)
+def _family(make: Any, load: Any, network: Any) -> Family:
+    """Of pretrained weights the architecture is the original, that of 224 pixels: nothing else is to be kept."""
+    return Family(
+        make=make,
+        load=load,
+        remake=lambda _architecture, sizes, classes: make(sizes, classes, 224),
+        fit=nothing_to_fit,
+        network=network,
+        dropout=_dropout,
+        architecture=lambda _model: {},
+    )
+
+
+CONVNET = _family(_make_convnet, None, _convnet_network)
+RESNEXT = _family(_make_resnext, _load_resnext, _resnext_network)
+VGG_FAMILY = _family(_make_vgg, _load_vgg, _vgg_network)

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from sanmaru.tasks.image_classification.backbones.family import Family, nothing_to_fit
+from sanmaru.tasks.image_classification.backbones.family import nothing_to_fit
 from sanmaru.tasks.image_classification.backbones.network import Network
-from sanmaru.tasks.image_classification.backbones.zoo import dropout_before_head, loader
+from sanmaru.tasks.image_classification.backbones.zoo import zoo_family
 
 
 def resnet_stem(image_size: int) -> tuple[int, int, bool]:
@@ -63,9 +63,5 @@ def _network(model: Any) -> Network:
     )
 
 
-RESNET = Family(
-    _make_resnet, loader("resnet", "ResNetForImageClassification"), nothing_to_fit, _network, dropout_before_head
-)
-REGNET = Family(
-    _make_regnet, loader("regnet", "RegNetForImageClassification"), nothing_to_fit, _network, dropout_before_head
-)
+RESNET = zoo_family("ResNet", _make_resnet, nothing_to_fit, _network)
+REGNET = zoo_family("RegNet", _make_regnet, nothing_to_fit, _network)

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from sanmaru.errors import UserError
-from sanmaru.tasks.image_classification.backbones.family import Family
 from sanmaru.tasks.image_classification.backbones.network import Network
-from sanmaru.tasks.image_classification.backbones.zoo import dropout_before_head, loader
+from sanmaru.tasks.image_classification.backbones.zoo import zoo_family
 
 
 def vit_patch(image_size: int) -> int:
@@ -71,4 +70,4 @@ def _network(model: Any) -> Network:
     )
 
 
-VIT = Family(_make, loader("vit", "ViTForImageClassification"), _fit, _network, dropout_before_head)
+VIT = zoo_family("ViT", _make, _fit, _network)

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
 
 from sanmaru.errors import ProjectFileError, UserError
+from sanmaru.tasks.image_classification.backbones.family import Family
+from sanmaru.tasks.image_classification.backbones.network import Network
 from sanmaru.tasks.image_classification.backbones.weights import Weights
 
 
-def loader(model_type: str, name: str) -> Callable[[Weights, Mapping[str, Any], int], nn.Module]:
-    """Return the `Family.load` of a class of transformers.
+def zoo_family(
+    name: str,
+    make: Callable[[Mapping[str, Any], int, int], nn.Module],
+    fit: Callable[[Any, int], None],
+    network: Callable[[Any], Network],
+    dropout: Callable[[Any, float], None] | None = None,
+) -> Family:
+    """Return the family of `{name}ForImageClassification` of transformers; for the others, see `Family`."""
+    return Family(
+        make=make,
+        load=_loader(name),
+        remake=_remaker(name),
+        fit=fit,
+        network=network,
+        dropout=dropout or dropout_before_head,
+        architecture=_architecture,
+    )
 
-    Args:
-        model_type: As in a saved config.json.
-        name: Of the class, such as `ResNetForImageClassification`.
-    """
+
+def _loader(name: str) -> Callable[[Weights, Mapping[str, Any], int], nn.Module]:
+    model_type = name.lower()
 
     def load(weights: Weights, _sizes: Mapping[str, Any], classes: int) -> nn.Module:
         import transformers
@@ -37,7 +54,7 @@ def loader(model_type: str, name: str) -> Callable[[Weights, Mapping[str, Any], 
                         f"{weights.backbone!r}."
                     )
                 # The architecture stays that of the weights, whatever its sizes.
-                model: nn.Module = getattr(transformers, name).from_pretrained(
+                model: nn.Module = getattr(transformers, f"{name}ForImageClassification").from_pretrained(
                     str(weights.folder), num_labels=classes, ignore_mismatched_sizes=True, local_files_only=True
                 )
             except (OSError, ValueError) as error:
@@ -45,6 +62,22 @@ def loader(model_type: str, name: str) -> Callable[[Weights, Mapping[str, Any], 
         return model.float()
 
     return load
+
+
+def _remaker(name: str) -> Callable[[Mapping[str, Any], Mapping[str, Any], int], nn.Module]:
+    def remake(architecture: Mapping[str, Any], _sizes: Mapping[str, Any], classes: int) -> nn.Module:
+        import transformers
+
+        known = getattr(transformers, f"{name}Config").from_dict(dict(architecture))
+        known.num_labels = classes
+        model: nn.Module = getattr(transformers, f"{name}ForImageClassification")(known)
+        return model
+
+    return remake
+
+
+def _architecture(model: Any) -> dict[str, Any]:
+    return dict(json.loads(model.config.to_json_string(use_diff=True)))
 
 
 def dropout_before_head(model: Any, dropout: float) -> None:
