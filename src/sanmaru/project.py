@@ -225,7 +225,8 @@ def _explain(content: dict[str, Any], problem: Mapping[str, Any], lines: Mapping
     for part in problem["loc"]:
         text = str(part)
         inside = (isinstance(value, Mapping) and text in value) or isinstance(value, list | tuple)
-        if text in tags and not inside:
+        kind = value.get("kind") if isinstance(value, Mapping) else None
+        if (text in tags or text == kind) and not inside:
             continue
         location.append(text)
         value = value.get(text) if isinstance(value, Mapping) else None
@@ -261,12 +262,14 @@ def _siblings(content: Mapping[str, Any], location: list[str]) -> Iterable[str]:
     definitions = schema["$defs"]
     task = {"image-classification": "ImageClassificationFile", "tabular": "TabularFile"}[content["task"]]
     node = definitions[task]
+    value: Any = content
     for part in location[:-1]:
         node = node.get("properties", {}).get(part, {})
+        value = value.get(part) if isinstance(value, Mapping) else None
         options = node.get("anyOf") or node.get("oneOf") or [node]
         chosen = [definitions[o["$ref"].rsplit("/", 1)[-1]] for o in options if "$ref" in o]
-        if len(chosen) > 1 and isinstance(content.get(part), Mapping):
-            kind = content[part].get("kind")
+        if len(chosen) > 1 and isinstance(value, Mapping):
+            kind = value.get("kind")
             chosen = [c for c in chosen if c["properties"].get("kind", {}).get("const") == kind] or chosen
         node = chosen[0] if chosen else node
     return list(node.get("properties", {}))

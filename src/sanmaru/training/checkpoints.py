@@ -34,7 +34,15 @@ class Checkpoints:
         self._state = self.folder / "state.safetensors"
         self._identity = json.loads(json.dumps(identity, default=str))
 
-    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any], *, best: bool) -> None:
+    def save(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        state: dict[str, Any],
+        *,
+        best: bool,
+        average: nn.Module | None = None,
+    ) -> None:
         """Write the checkpoint of an epoch.
 
         Args:
@@ -42,12 +50,15 @@ class Checkpoints:
             optimizer: After the epoch.
             state: Plain values with `epoch` and `best_epoch`.
             best: Whether this epoch is the best so far.
+            average: The moving average of the network, which is then what the best epoch keeps.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if best:
             with whole(self._best(state["epoch"])) as beside:
-                save_file(_tensors(network), beside)
+                save_file(_tensors(network if average is None else average), beside)
         tensors = {f"network.{name}": tensor for name, tensor in _tensors(network).items()}
+        if average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in _tensors(average).items()}
         content = optimizer.state_dict()
         plain: dict[str, dict[str, Any]] = {}
         for index, slots in content["state"].items():
@@ -72,10 +83,12 @@ class Checkpoints:
         for path in self.folder.glob("best-*.safetensors"):
             path.unlink(missing_ok=True)
 
-    def load(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-        """Restore network and optimiser; return `state` as it was saved, or None where there is nothing to continue.
+    def load(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None
+    ) -> dict[str, Any] | None:
+        """Restore network, optimiser and average; return `state` as it was saved, or None where nothing can go on.
 
-        Of a finished fit, the network is the final one and the optimiser is left alone.
+        Of a finished fit, the network is the final one, optimiser and average are left alone.
         """
         if not self._state.is_file():
             return None
@@ -86,6 +99,8 @@ class Checkpoints:
             names = list(file.keys())
             own = {name: file.get_tensor(name) for name in names}
         network.load_state_dict({n.removeprefix("network."): t for n, t in own.items() if n.startswith("network.")})
+        if average is not None and "groups" in header:
+            average.load_state_dict({n.removeprefix("average."): t for n, t in own.items() if n.startswith("average.")})
         if "groups" not in header:
             return dict(header["state"])
         slots: dict[int, dict[str, Any]] = {}

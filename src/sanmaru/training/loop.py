@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,34 +19,27 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sanmaru.errors import UserError
-from sanmaru.training.batches import Epoch, steps
+from sanmaru.training.average import Average
+from sanmaru.training.bottleneck import bottleneck_line, time_shares
 from sanmaru.training.checkpoints import Checkpoints
 from sanmaru.training.config import TrainConfig
 from sanmaru.training.context import Context
-from sanmaru.training.mix import Labels, mixed_loss
-from sanmaru.training.optimizers import ParameterGroup, learning_rate, make_optimizer, set_learning_rate
-from sanmaru.training.watch import HonestFraction, Stopwatch
+from sanmaru.training.epoch import Batches, EpochRunner, epoch_seed, train_mode
+from sanmaru.training.evaluate import evaluate
+from sanmaru.training.optimizers import ParameterGroup, make_optimizer
+from sanmaru.training.precision import pick_precision
+from sanmaru.training.step import Learner
+from sanmaru.training.watch import Clock, HonestFraction
 
-
-class Batches(Protocol):
-    """What the loop asks of its data; `batches.ImageBatches` is one."""
-
-    labels: Tensor
-    device: torch.device
-
-    def __len__(self) -> int: ...
-
-    def shuffled(self, batch_size: int, generator: torch.Generator) -> Epoch:
-        """Draw one epoch."""
-        ...
-
-    def take(self, epoch: Epoch, part: int, watch: Stopwatch | None = None) -> tuple[Tensor, Labels]:
-        """Return inputs and labels of one batch of an epoch."""
-        ...
-
-    def plain(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield everything in order."""
-        ...
+__all__ = [
+    "Batches",
+    "Trained",
+    "epoch_seed",
+    "limited_threads",
+    "pick_device",
+    "train_mode",
+    "train_network",
+]
 
 
 @dataclass
@@ -65,7 +58,10 @@ class Trained:
     """Of training, also before a resume, validation and bare steps included."""
     samples_per_s: float
     """Training samples per second of training time, validation and bare steps left out."""
+    batch_size: int
+    """Rows at once, at the end: less than asked for where memory did not hold them."""
     honest: dict[str, Any] = field(default_factory=dict)
+    """The honest fraction, the shares of a step and of the whole fit, and the line that sums them up."""
 
 
 @dataclass
@@ -77,8 +73,13 @@ class _State:
     mark: float | None = None
     """The value that the next one must beat by `min_delta` for the patience to begin anew."""
     waited: int = 0
+    batch_size: int = 0
+    """Rows at once that memory has been found to hold."""
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """Of the loss, in float16."""
     seconds: float = 0.0
-    train_s: float = 0.0
+    spent_s: dict[str, float] = field(default_factory=dict)
+    """By what they were spent on."""
     honest: dict[str, Any] = field(default_factory=dict)
     finished: str = ""
     """Why the fit ended; empty while it has not, or when only the deadline cut it short."""
@@ -97,6 +98,7 @@ def train_network(
     truth: NDArray[Any] | None = None,
     to_metric: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None,
     groups: Sequence[ParameterGroup] | None = None,
+    decode_s: float = 0.0,
     in_step: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train a network in place and leave it with the weights of its best epoch, in evaluation mode.
@@ -115,37 +117,38 @@ def train_network(
         truth: Class codes or numbers (n_valid,) that the metric compares with; None takes the labels of `valid`.
         to_metric: Turns what `to_scored` gives, of all rows, into what the metric takes; None is softmax.
         groups: Parameters with a learning rate of their own.
+        decode_s: Seconds that building the cache of pictures took before, for the line that names the bottleneck.
         in_step: Called with (epoch, step) after every step; for tests that interrupt.
 
     Raises:
-        UserError: when the loss is no longer a finite number.
+        UserError: when the loss is no longer a finite number, memory does not hold a single row, or fp16 is asked for
+            on a CPU.
     """
     selects = valid is not None and config.selection != "none"
-    device = train.device
-    cast = _autocast(config, device)
     if truth is None and valid is not None:
         truth = valid.labels.cpu().numpy()
-    per_epoch = steps(len(train), config.batch_size)
-    total = per_epoch * config.epochs
+    device = train.device
+    precision = pick_precision(config.precision, device)
+    average = Average(network, config.ema) if config.ema is not None else None
+    scored = network if average is None else average.network
     optimizer = make_optimizer(network, config, groups)
     checkpoints = Checkpoints(context.folder, identity)
-    state = _State()
-    if context.resume and (saved := checkpoints.load(network, optimizer)) is not None:
+    state = _State(batch_size=config.batch_size)
+    saved = checkpoints.load(network, optimizer, scored if average else None) if context.resume else None
+    if saved is not None:
         state = _State(**saved)
         context.note(f"continued after epoch {state.epoch}")
 
-    def step(net: nn.Module, opt: torch.optim.Optimizer, inputs: Tensor, labels: Labels) -> Tensor:
-        opt.zero_grad(set_to_none=True)
-        with cast():
-            outputs = net(inputs)
-        value = mixed_loss(loss, outputs.float(), labels)
-        value.backward()  # type: ignore[no-untyped-call]
-        if config.clip is not None:
-            nn.utils.clip_grad_norm_(net.parameters(), config.clip)
-        opt.step()
-        return value.detach()
-
-    honest = HonestFraction(network, lambda net: make_optimizer(net, config, groups), step, device, total)
+    learner = Learner(network, optimizer, loss, precision=precision, clip=config.clip)
+    if state.scaler:
+        learner.scaler.load_state_dict(state.scaler)
+    runner = EpochRunner(learner, train, config, context.seed, batch_size=state.batch_size)
+    honest = HonestFraction(
+        network,
+        lambda net: Learner(net, make_optimizer(net, config, groups), loss, precision=precision, clip=config.clip),
+        device,
+        runner.total,
+    )
     stopped = state.finished or "epochs"
     context.progress(state.epoch, config.epochs)
     while state.epoch < config.epochs and not state.finished:
@@ -155,84 +158,62 @@ def train_network(
         if context.deadline_s is not None and time.monotonic() > context.deadline_s and state.epoch > 0:
             stopped = "deadline"
             break
-        began = time.perf_counter()
+        clock = Clock(state.spent_s)
         bare_before = honest.spent_s
-        generator = torch.Generator().manual_seed(epoch_seed(context.seed, state.epoch))
-        torch.manual_seed(epoch_seed(context.seed, state.epoch, stream=1))  # dropout
-        train_mode(network)
-        epoch = train.shuffled(config.batch_size, generator)
-        honest.planned((time.perf_counter() - began) / len(epoch.parts))
-        losses = torch.zeros((), device=device)
-        for part in range(len(epoch.parts)):
-            rate = learning_rate(config, state.epoch * per_epoch + part, total)
-            watch = honest.due()
-            set_learning_rate(optimizer, rate)
-            inputs, labels = train.take(epoch, part, watch)
-            value = step(network, optimizer, inputs, labels)
-            losses += value * len(inputs)
-            if watch is not None:
-                watch.split("step")
-                honest.measured(watch, inputs, labels)
-            if in_step is not None:
-                in_step(state.epoch + 1, part)
-        train_loss = float(losses) / len(train)
+        train_loss = runner.run(state.epoch, honest=honest, average=average, note=context.note, in_step=in_step)
         if not math.isfinite(train_loss):
             raise UserError(
                 f"the training loss is {train_loss} in epoch {state.epoch + 1}: training has diverged. Try a smaller "
                 f"train.learning_rate (now {config.learning_rate:g}), or clip the gradient (train.clip)."
             )
-        state.train_s += time.perf_counter() - began - (honest.spent_s - bare_before)
+        clock.split("training", less={"measuring": honest.spent_s - bare_before})
         state.epoch += 1
-        curves = {"train_loss": train_loss, "learning_rate": rate}
+        curves = {"train_loss": train_loss, "learning_rate": runner.rate}
         shown = {"train_loss": train_loss}
         best = not selects
+        metric = None
         if valid is not None:
-            valid_loss, logits = _evaluate(network, valid, loss, cast, to_scored)
+            valid_loss, logits = evaluate(scored, valid, loss, precision, to_scored)
             assert truth is not None
             metric = context.metric(truth, (to_metric or _softmax)(logits))
             curves |= {"valid_loss": valid_loss, f"valid_{context.metric.name}": metric}
             shown |= {"valid_loss": valid_loss, context.metric.name: metric}
             if selects:
                 best = _select(state, metric, valid_loss, config, context)
-        else:
-            metric = None
+        clock.split("evaluation")
         if best:
             state.best_epoch, state.best_value = state.epoch, metric if selects else None
-        seconds = time.perf_counter() - began
-        state.seconds += seconds
+        state.seconds += clock.seconds
         state.honest = honest.details() if honest.pairs or not state.honest else state.honest
-        context.log(state.epoch, **curves, seconds=seconds)
-        checkpoints.save(network, optimizer, state.__dict__, best=best)
+        state.batch_size = runner.batch_size
+        state.scaler = learner.scaler.state_dict()
+        context.log(state.epoch, **curves, seconds=clock.seconds)
+        checkpoints.save(network, optimizer, state.__dict__, best=best, average=scored if average else None)
         context.progress(state.epoch, config.epochs, unit="epoch", **shown)
+        clock.split("logging")
     if not state.finished:
         if state.best_epoch != state.epoch:
             checkpoints.load_best(network, state.best_epoch)
+        elif average is not None:
+            network.load_state_dict(scored.state_dict())
         if stopped != "deadline":
             state.finished = stopped
             checkpoints.finish(network, state.__dict__)
     network.eval()
+    shares = time_shares({"decode": decode_s, **state.spent_s}, state.honest.get("shares", {}))
+    line = bottleneck_line(shares, state.honest)
+    if line:
+        context.note(line)
     return Trained(
         epochs=state.epoch,
         best_epoch=state.best_epoch,
         best_value=state.best_value,
         stopped=stopped,
         seconds=state.seconds,
-        samples_per_s=len(train) * state.epoch / max(state.train_s, 1e-9),
-        honest=state.honest,
+        samples_per_s=len(train) * state.epoch / max(state.spent_s.get("training", 0.0), 1e-9),
+        batch_size=state.batch_size,
+        honest={**state.honest, "time_shares": shares, "bottleneck": line},
     )
-
-
-def train_mode(network: nn.Module) -> None:
-    """Put a network into training mode, save what carries `frozen = True`: its norms keep their running statistics."""
-    network.train()
-    for module in network.modules():
-        if getattr(module, "frozen", False):
-            module.eval()
-
-
-def epoch_seed(seed: int, epoch: int, stream: int = 0) -> int:
-    """Return a seed for one purpose of one epoch; near seeds and epochs give unrelated numbers."""
-    return int(np.random.SeedSequence([seed, epoch, stream]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def pick_device(asked: str, offered: str = "cpu") -> torch.device:
@@ -259,13 +240,6 @@ def limited_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _autocast(config: TrainConfig, device: torch.device) -> Callable[[], contextlib.AbstractContextManager[Any]]:
-    half = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
-    if not half:
-        return contextlib.nullcontext
-    return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
-
-
 def _select(state: _State, metric: float, valid_loss: float, config: TrainConfig, context: Context) -> bool:
     """Book the metric of an epoch; return whether the epoch is the best so far (on equal metrics, by the loss)."""
     gain = config.early_stopping.min_delta if config.early_stopping else 0.0
@@ -286,26 +260,6 @@ def _select(state: _State, metric: float, valid_loss: float, config: TrainConfig
 
 def _patience_spent(state: _State, config: TrainConfig) -> bool:
     return config.early_stopping is not None and state.waited >= config.early_stopping.patience
-
-
-@torch.no_grad()
-def _evaluate(
-    network: nn.Module,
-    batches: Batches,
-    loss: nn.Module,
-    cast: Callable[[], contextlib.AbstractContextManager[Any]],
-    to_scored: Callable[[Tensor], Tensor] | None,
-) -> tuple[float, NDArray[np.float32]]:
-    network.eval()
-    total = 0.0
-    logits = []
-    for inputs, labels in batches.plain():
-        with cast():
-            out = network(inputs)
-        out = out.float()
-        total += float(loss(out, labels)) * len(inputs)
-        logits.append((out if to_scored is None else to_scored(out)).float().cpu().numpy())
-    return total / max(1, len(batches)), np.concatenate(logits)
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,8 +1,7 @@
-"""Optimisers and learning-rate schedules."""
+"""Optimisers, and the parameters that learn at a rate of their own."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ class ParameterGroup:
 def make_optimizer(
     network: nn.Module, config: TrainConfig, groups: Sequence[ParameterGroup] | None = None
 ) -> torch.optim.Optimizer:
-    """Return AdamW (Loshchilov & Hutter, 2019), or SGD with Nesterov's momentum.
+    """Return AdamW (Loshchilov & Hutter, 2019), Adam (Kingma & Ba, 2015), or SGD with Nesterov's momentum.
 
     Weights decay; biases, norms, embeddings of positions and other parameters of one dimension do not. Frozen
     parameters (`requires_grad` False) are left out.
@@ -52,9 +51,12 @@ def make_optimizer(
     made: list[dict[str, Any]] = [
         {"params": parameters, "weight_decay": decay, "scale": scale} for (scale, decay), parameters in sorted_.items()
     ]
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(made, lr=config.learning_rate)
-    return torch.optim.SGD(made, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0)
+    rate = config.learning_rate
+    if config.optimizer == "sgd":
+        nesterov = config.momentum > 0
+        return torch.optim.SGD(made, lr=rate, momentum=config.momentum, nesterov=nesterov, fused=True)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(made, lr=rate, betas=config.betas, eps=config.eps, fused=True)
 
 
 def _scales(network: nn.Module, groups: Sequence[ParameterGroup]) -> dict[str, float]:
@@ -70,22 +72,12 @@ def _scales(network: nn.Module, groups: Sequence[ParameterGroup]) -> dict[str, f
     return scales
 
 
-def learning_rate(config: TrainConfig, step: int, total: int) -> float:
-    """Return the learning rate of a step (from 0) out of `total`.
-
-    It rises linearly over the first `warmup · total` steps, then stays, or falls along half a cosine to 0 after the
-    last step. A function of the step alone, so that a resumed run has nothing to restore.
-    """
-    warm = round(config.warmup * total)
-    if step < warm:
-        return config.learning_rate * (step + 1) / warm
-    if config.schedule == "constant":
-        return config.learning_rate
-    done = (step - warm) / max(1, total - warm)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Give every group the learning rate, times its own scale."""
+def set_rates(optimizer: torch.optim.Optimizer, rate: float, momentum: float | None) -> None:
+    """Give every group the learning rate, times its own scale, and the momentum where the schedule moves it."""
     for group in optimizer.param_groups:
-        group["lr"] = value * group["scale"]
+        group["lr"] = rate * group["scale"]
+        if momentum is not None:
+            if "betas" in group:
+                group["betas"] = (momentum, group["betas"][1])
+            else:
+                group["momentum"] = momentum
