@@ -57,6 +57,7 @@ def sections(run: Run, task: Task, table: pl.DataFrame | None = None) -> list[Se
     from sanmaru.experiments import report_curves as curves
     from sanmaru.experiments import report_facts as told
     from sanmaru.experiments.report_ensemble import ensemble_section
+    from sanmaru.experiments.report_imbalance import imbalance_sections
     from sanmaru.experiments.report_result import result_section
     from sanmaru.experiments.report_scores import scores_section
 
@@ -66,6 +67,7 @@ def sections(run: Run, task: Task, table: pl.DataFrame | None = None) -> list[Se
     details = curves.read_details(run)
     found: list[Section | None] = [result_section(run, task, details), ensemble_section(run)]
     found.append(scores_section(run, task, rows, predictions))
+    found += imbalance_sections(task, run.project.file, rows, rows[FOLD].to_numpy(), predictions)
     found += _diagnosis(run, task, rows, predictions, table)
     importance = getattr(task, "importance", None)
     if importance is not None and details:
