@@ -1,5 +1,6 @@
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -139,3 +140,65 @@ def test_draws_stay_within_their_strength() -> None:
     assert crop is not None
     reach = crop[:, :, :2].abs().sum(2) + crop[:, :, 2].abs()
     assert reach.max() <= 1 + 1e-6
+
+
+def in_pixels(matrix: np.ndarray, side: int) -> np.ndarray:
+    """A map of normalised coordinates as one of pixel numbers, where the first pixel's centre is 0."""
+    to_unit = np.array([[2 / side, 0, 1 / side - 1], [0, 2 / side, 1 / side - 1], [0, 0, 1]])
+    return np.linalg.inv(to_unit) @ matrix @ to_unit
+
+
+@pytest.mark.parametrize(("border", "flag"), [("reflect", cv2.BORDER_REFLECT), ("edge", cv2.BORDER_REPLICATE)])
+def test_a_perspective_agrees_with_opencv(border: str, flag: int) -> None:
+    side = 24
+    images = random_images(4, side)
+    steps = [("rotate", parameters("rotate", 20)), ("perspective", parameters("perspective", 0.2))]
+    warps = draw_warps(steps, len(images), generator(3), border)
+    assert warps is not None
+    assert warps.maps is not None
+    assert warps.maps.shape == (4, 3, 3)
+    for picture, image, matrix in zip(apply(images, warps), images.numpy(), warps.maps.double().numpy(), strict=True):
+        expected = cv2.warpPerspective(
+            image.astype(np.float32),
+            in_pixels(matrix, side),
+            (side, side),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=flag,
+        )
+        # OpenCV places samples on a 32nd of a pixel.
+        np.testing.assert_allclose(picture.permute(1, 2, 0).numpy(), expected, atol=255 / 16)
+        assert np.abs(picture.permute(1, 2, 0).numpy() - expected).mean() < 2
+
+
+def test_a_perspective_moves_the_corners_as_drawn_and_no_further() -> None:
+    warps = draw_warps([("perspective", parameters("perspective", 0.1))], 500, generator())
+    assert warps is not None
+    assert warps.maps is not None
+    corners = torch.tensor([[-1.0, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]]).T
+    moved = warps.maps @ corners
+    moved = moved[:, :2] / moved[:, 2:]
+    reach = (moved - corners[:2]).abs()
+    assert 0.19 < reach.max() <= 0.2 + 1e-5
+
+
+def test_a_shear_slants_by_the_tangent() -> None:
+    warps = draw_warps([("shear", parameters("shear", 30))], 1000, generator())
+    assert warps is not None
+    assert warps.maps is not None
+    largest = math.tan(math.radians(30))
+    assert 0.97 * largest < warps.maps[:, 0, 1].abs().max() <= largest + 1e-6
+
+
+def test_a_probability_leaves_the_others_alone() -> None:
+    warps = draw_warps([("rotate", parameters("rotate", {"degrees": 90, "p": 0.25}))], 4000, generator())
+    assert warps is not None
+    assert warps.maps is not None
+    same = (warps.maps == torch.eye(3)[:2]).all(dim=(1, 2)).float().mean()
+    assert 0.72 < same < 0.78
+
+
+def test_outside_of_a_picture_the_mean_can_be_seen() -> None:
+    mean = torch.tensor([10.0, 20.0, 30.0])
+    far = torch.tensor([[[1.0, 0, 5], [0, 1, 0]]])
+    out = warp(random_images(1).permute(0, 3, 1, 2), far, "mean", mean)
+    torch.testing.assert_close(out, mean[None, :, None, None].expand_as(out))

@@ -89,6 +89,7 @@ def with_defaults(value: Any, *, mixing: bool = True) -> Any:
     if not isinstance(value, list | tuple):
         return value
     out: list[Any] = []
+    seen = set()
     for item in value:
         entry = {item: None} if isinstance(item, str) else item
         if not isinstance(entry, dict):
@@ -98,6 +99,9 @@ def with_defaults(value: Any, *, mixing: bool = True) -> Any:
                 raise ValueError(f"unknown augmentation {name!r}. {nearest(str(name), [*AUGMENTATIONS, BORDER])}")
             if name in MIXING and not mixing:
                 raise ValueError(f"{name!r} mixes pictures for training; it has no place in an evaluation list")
+            if name in seen and name not in GEOMETRY and name not in COLOUR:
+                raise ValueError(f"{name!r} stands twice in the list; only warps and colours can be repeated")
+            seen.add(name)
         out.append({str(name): _checked(str(name), given) for name, given in entry.items()})
     return out
 

@@ -2,7 +2,7 @@
 
 Follows libjpeg's baseline with its usual settings (4:2:0 chroma, smooth upsampling, tables of ITU-T T.81 annex K
 scaled by quality). Coding itself loses nothing and is left out. What remains different from a file written and read
-by libjpeg is rounding inside its integer transform: within a grey level on average; a test holds it to that.
+by libjpeg is how ties are rounded: on photographs within one grey level on average; a test holds it to that.
 
 B batch, H height, W width.
 """
@@ -50,11 +50,11 @@ def compress(images: Tensor, quality: Tensor) -> Tensor:
     whole = functional.pad(images, (0, -width % 16, 0, -height % 16), mode="replicate").round()
     tall, wide = whole.shape[2:]
     to_ycc = _to_ycc(images.device)
-    planes = torch.matmul(to_ycc, whole.flatten(2)).view_as(whole)  # centred: black is -128, no colour 0
+    planes = torch.matmul(to_ycc, whole.flatten(2)).view_as(whole).round_()  # centred: black is -128, no colour 0
     planes[:, 0] -= 128
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)[:, None, None]
     light = _quantised(planes[:, :1], _table(LUMINANCE, scale))
-    small = functional.avg_pool2d(planes[:, 1:], 2)
+    small = functional.avg_pool2d(planes[:, 1:], 2).round_()
     small = _quantised(small, _table(CHROMINANCE, scale))
     # libjpeg's "fancy upsampling", weights 3/4 and 1/4, is this interpolation.
     chroma = functional.interpolate(small.round(), size=(tall, wide), mode="bilinear", align_corners=False)
