@@ -19,6 +19,10 @@ class DataConfig(Config):
     """Table (csv, tsv, parquet, jsonl) or a folder with one sub-folder of pictures per class."""
     test: str | None = None
     """Rows to predict, in the same form, usually without the target."""
+    layout: Literal["table", "person-folders"] = "table"
+    """`person-folders`: a table of people (or a folder) and a folder of photos per person, called mask1 to mask5,
+    incorrect_mask and normal, become one row per photo with the columns photo (the id), image, person (the group)
+    and mask."""
     images: str | None = None
     """Folder that the paths in the image column are relative to; the table's own folder where absent."""
     id: str | None = None

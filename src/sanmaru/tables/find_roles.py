@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from sanmaru.errors import DataError, nearest
-from sanmaru.tables import pictures
+from sanmaru.tables import person_folders, pictures
 from sanmaru.tables.config import DataConfig
 from sanmaru.tables.roles import ROW_ID, Roles
 
@@ -39,14 +39,17 @@ def find_roles(
         DataError: for a name that is no column, a role that is missing, or a column in two roles.
     """
     targets, id_, image = data.target_names, data.id, data.image
-    if is_folder:
+    group = data.group
+    if data.layout == "person-folders":
+        id_, image, group = id_ or person_folders.PHOTO, image or pictures.IMAGE, group or person_folders.PERSON
+    elif is_folder:
         if task == "tabular":
             raise DataError(f"{path} is a folder of pictures, and task `tabular` learns from a table.")
         targets, id_, image = targets or (pictures.LABEL,), id_ or pictures.PATH, image or pictures.IMAGE
     for key, wanted in (
         ("id", (id_,)),
         ("target", targets if part == "train" else ()),
-        ("group", (data.group,)),
+        ("group", (group,)),
         ("time", (data.time,)),
         ("image", (image,)),
         ("features", data.features or ()),
@@ -76,7 +79,7 @@ def find_roles(
             "rows, or rename it."
         )
     _no_two_roles(data, targets, id_, image)
-    used = {*targets, *data.drop, *aside, id_, image, data.group, data.time}
+    used = {*targets, *data.drop, *aside, id_, image, group, data.time}
     if data.features is not None:
         features = data.features
     elif task == "image-classification":
@@ -88,7 +91,7 @@ def find_roles(
         id=id_ or ROW_ID,
         targets=tuple(name for name in targets if name in present),
         features=features,
-        group=data.group if data.group in present else None,
+        group=group if group in present else None,
         time=data.time if data.time in present or data.time == ROW_ID else None,
         image=image,
     )

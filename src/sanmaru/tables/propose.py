@@ -15,6 +15,7 @@ from sanmaru.errors import DataError, nearest
 from sanmaru.tables import pictures
 from sanmaru.tables.config import MISSING_MARKERS
 from sanmaru.tables.profile import Profile, profile
+from sanmaru.tables.propose_people import propose_people, recognise
 from sanmaru.tables.propose_training import metric, network
 from sanmaru.tables.raw import Raw, form_of, read_raw
 from sanmaru.tables.roles_guess import Guess, guess_group, guess_id, guess_image, guess_target, guess_time
@@ -68,6 +69,16 @@ def propose(
     """
     path, folder = path.resolve(), (folder or Path.cwd()).resolve()
     is_folder = form_of(path) == "folder"
+    people = recognise(path)
+    if people is not None:
+        return propose_people(
+            people,
+            target=target,
+            test=None if test is None else test.resolve(),
+            images=None if images is None else images.resolve(),
+            name=name or project_name(path),
+            folder=folder,
+        )
     raw = read_raw(path, encoding=encoding)
     tested = None if test is None else read_raw(test.resolve(), encoding=encoding, labelled=False)
     found = _Found(path, raw, profile(raw.table, MISSING_MARKERS), None if tested is None else tested.table.columns)

@@ -13,7 +13,7 @@ import polars as pl
 
 from sanmaru.errors import DataError
 from sanmaru.files import sha256
-from sanmaru.tables import pictures, types
+from sanmaru.tables import person_folders, pictures, types
 from sanmaru.tables.config import DataConfig
 from sanmaru.tables.contract import Column, Quarantine, Violation
 from sanmaru.tables.find_roles import Part, find_roles
@@ -72,14 +72,19 @@ def read_data(
     if source is None:
         raise DataError("data.test is not set in the project file, so there is no test table to read.")
     path = (folder / Path(source).expanduser()).resolve()
-    labelled = part == "train" or _has_folders(path)
-    raw = read_raw(path, encoding=data.encoding, labelled=labelled)
     is_folder = form_of(path) == "folder"
-    raw = with_folders(raw, data.group, data.image)
+    images = path if is_folder else (folder / data.images).resolve() if data.images else path.parent
+    if data.layout == "person-folders":
+        path, is_folder = person_folders.table_of(path), False
+        given = (folder / data.images).resolve() if data.images else None
+        read = person_folders.read_people if part == "train" else person_folders.read_evaluation
+        raw, images = read(path, given, encoding=data.encoding)
+    else:
+        labelled = part == "train" or _has_folders(path)
+        raw = with_folders(read_raw(path, encoding=data.encoding, labelled=labelled), data.group, data.image)
     roles = find_roles(data, raw.table.columns, path, task=task, part=part, is_folder=is_folder, aside=aside)
     reader = _Reader(raw, roles, data, path, part)
     reader.add_id()
-    images = path if is_folder else (folder / data.images).resolve() if data.images else path.parent
     if roles.image:
         reader.add_image(images)
     for name in roles.targets:

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from sanmaru.errors import DataError, nearest
-from sanmaru.tables import pictures, text, types
+from sanmaru.tables import person_folders, pictures, text, types
 from sanmaru.tables.contract import Column, Quarantine, Violation
 from sanmaru.tables.raw import form_of, jsonl_blocks
 from sanmaru.tables.read import as_key
@@ -40,9 +40,11 @@ def stream_rows(
         id: Column that names a row; where None, or `row` and absent, rows are numbered from 0 in a column `row`. In
             every batch it is Int64 where all ids of a text file are whole numbers, else text.
         missing: Cell texts that mean "no value".
-        images: Folder that pictures' paths are relative to; the file's own folder where None.
+        images: Folder that pictures' paths are relative to; the file's own folder, or `images` in it, where None.
         batch_rows: Rows of a batch, at most.
         encoding: Of text files.
+
+    A table may lack the picture column (and the id) where another column holds names of pictures: that one is taken.
 
     Yields:
         The table, with the id column first and then the inputs in the signature's order, typed; and its quarantine,
@@ -52,7 +54,7 @@ def stream_rows(
         DataError: when the file cannot be read or lacks a column, naming the nearest one it has.
     """
     path = path.resolve()
-    reader = _Batches(path, tuple(signature_inputs), id, tuple(missing), images or path.parent)
+    reader = _Batches(path, tuple(signature_inputs), id, tuple(missing), images)
     for block in _blocks(path, reader, batch_rows, encoding):
         for start in range(0, max(len(block.table), 1), batch_rows):
             part = slice(start, start + batch_rows)
@@ -94,7 +96,7 @@ def _parquet(path: Path, reader: _Batches, batch_rows: int) -> Iterator[text.Blo
         raise DataError(f"{path} is not a readable parquet file: {error}") from error
     with file:
         reader.check(file.schema_arrow.names)
-        wanted = [name for name in reader.names if name in file.schema_arrow.names]
+        wanted = reader.wanted(file.schema_arrow.names)
         start = 0
         for batch in file.iter_batches(batch_size=batch_rows, columns=wanted or None):
             table = pl.DataFrame(pl.from_arrow(batch))
@@ -110,9 +112,11 @@ class _Batches:
     """Types batches by a signature."""
 
     def __init__(
-        self, path: Path, inputs: tuple[Column, ...], id_: str | None, missing: tuple[str, ...], images: Path
+        self, path: Path, inputs: tuple[Column, ...], id_: str | None, missing: tuple[str, ...], images: Path | None
     ) -> None:
         self.path, self.inputs, self.id, self.missing, self.images = path, inputs, id_ or ROW_ID, missing, images
+        self._lost: tuple[str, ...] = ()
+        """Picture and id columns that the file lacks, where another column may hold the pictures' names."""
         self.names = tuple(dict.fromkeys([self.id, *(column.name for column in inputs)]))
         self.whole_ids: bool | None = None
         """Whether every id is a whole number; told by the first batch where None."""
@@ -122,11 +126,22 @@ class _Batches:
         """Refuse a file that lacks columns, or has one of them twice."""
         text.check_names(self.path, names)
         lost = [name for name in self.names if name not in names and name != ROW_ID]
+        alone = len(self.inputs) == 1 and self.inputs[0].kind == "image"
+        if alone and self.inputs[0].name in lost and set(lost) <= set(self.names):
+            self._lost = tuple(lost)
+            return
+        self._refuse(lost, names)
+
+    def _refuse(self, lost: Sequence[str], names: Sequence[str]) -> None:
         if lost:
             others = f" and {len(lost) - 1} more ({', '.join(lost[1:6])})" if len(lost) > 1 else ""
             raise DataError(
                 f"{self.path} has no column {lost[0]!r}{others}, which the model needs. {nearest(lost[0], names)}"
             )
+
+    def wanted(self, names: Sequence[str]) -> list[str]:
+        """Return the columns of a file that have to be read; none for all."""
+        return [] if self._lost else [name for name in self.names if name in names]
 
     def as_signature(self, listing: pl.DataFrame) -> pl.DataFrame:
         """Give the columns of a folder's listing the names that the signature has for picture and id."""
@@ -145,6 +160,13 @@ class _Batches:
             # Later rows of a jsonl file may all leave out a key; a key that the first megabytes lack is refused.
             self.check(table.columns)
             self._checked = True
+        if self._lost:
+            found = person_folders.picture_column(table)
+            if found is None:
+                self._refuse(self._lost, table.columns)
+            else:
+                table = table.with_columns(table[found].alias(name) for name in self._lost)
+                block = text.Block(table, block.positions, block.violations)
         ids = self._ids(block)
         out: dict[str, pl.Series] = {self.id: ids}
         usable = np.ones(len(ids), dtype=bool)
@@ -166,6 +188,9 @@ class _Batches:
                 table = table.with_columns(pl.lit(None, pl.String).alias(column.name))
             cells = types.clean(table[column.name], self.missing)
             if column.kind == "image":
+                if self.images is None:
+                    named = cells.dtype == pl.String and len(cells) > 0
+                    self.images = person_folders.nearby(cells, self.path.parent) if named else self.path.parent
                 if cells.dtype == pl.String:
                     cells, absent = pictures.resolve(cells, self.images)
                 else:
