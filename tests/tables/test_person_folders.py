@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.people import write_people
 
 from sanmaru.errors import DataError
 from sanmaru.project import Project
@@ -16,7 +17,6 @@ from sanmaru.tables.propose import propose
 from sanmaru.tables.read import Dataset, read_data
 from sanmaru.tables.split import split
 from sanmaru.tables.stream import stream_rows
-from tests.people import write_people
 
 TARGETS = [
     {"name": "mask", "classes": ["Wear", "Incorrect", "Normal"]},
