@@ -37,7 +37,7 @@ def typed_table(table: pl.DataFrame, signature: Signature) -> tuple[pl.DataFrame
     violations: list[Violation] = []
     for column in signature.inputs:
         series = clean(table[column.name], signature.missing)
-        converted = convert(series, column.kind, column.date_format)
+        converted = convert(series, column.kind, column.form)
         columns.append(converted.series)
         bad = [(row, converted.rule, f"is not {_article(column.kind)}") for row in converted.bad.arg_true().to_list()]
         if column.required:

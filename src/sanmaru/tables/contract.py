@@ -23,6 +23,13 @@ class Column:
     high: float | None = None
     example: Any = None
     date_format: str | None = None
+    unit: str | None = None
+    """What numbers are written with, such as ㎡, % or $; it may stand with a number, and is taken off."""
+
+    @property
+    def form(self) -> str | None:
+        """How its cells are written: the format of dates, or the unit of numbers."""
+        return self.date_format if self.kind == "date" else self.unit
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` takes back."""

@@ -62,7 +62,7 @@ def profile(table: pl.DataFrame, missing: tuple[str, ...]) -> dict[str, Profile]
         if not types.supported(cells.dtype):
             continue
         column = types.detect(cells)
-        converted = types.convert(cells, column.kind, column.date_format)
+        converted = types.convert(cells, column.kind, column.form)
         odd = cells.filter(converted.bad)
         out[name] = Profile(
             name=name,

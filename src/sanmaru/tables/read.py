@@ -245,7 +245,7 @@ class _Reader:
                 f"{self.path}: column {name!r} (data.time) holds neither dates nor numbers, e.g. {example}. Write "
                 "dates as 2026-01-31 or 2026-01-31 13:45."
             )
-        converted = types.convert(cells, column.kind, column.date_format)
+        converted = types.convert(cells, column.kind, column.form)
         self.out[name] = converted.series
         if self.part == "train":
             self._missing_role(cells, "time")
@@ -264,7 +264,7 @@ class _Reader:
             )
             return None
         column = known or types.detect(cells)
-        converted = types.convert(cells, column.kind, column.date_format)
+        converted = types.convert(cells, column.kind, column.form)
         self.out[name] = converted.series
         self._not_of_kind(converted, column)
         return column

@@ -198,7 +198,7 @@ class _Batches:
                 set_aside(absent.to_numpy(), table[column.name], "missing-image", f"is no file in {self.images}")
                 out[column.name] = cells
                 continue
-            converted = types.convert(cells, column.kind, column.date_format)
+            converted = types.convert(cells, column.kind, column.form)
             out[column.name] = converted.series
             kind = {"integer": "number"}.get(column.kind, column.kind)
             set_aside(converted.bad.to_numpy(), table[column.name], converted.rule, f"is not a {kind}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from sanmaru.tables import dates
+from sanmaru.tables import dates, quantities
 from sanmaru.tables.contract import Column, Kind
 
 NUMBER_SHARE = 0.95
@@ -23,7 +23,23 @@ CATEGORIES_KEPT = 1000
 """A column with more different values keeps no list of them in its record."""
 _THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
 _CODE = r"^[+-]?0\d{2,}"
-_TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
+YES_NO = (
+    ("true", "false"),
+    ("t", "f"),
+    ("yes", "no"),
+    ("y", "n"),
+    ("o", "x"),
+    ("예", "아니오"),
+    ("예", "아니요"),
+    ("네", "아니오"),
+    ("네", "아니요"),
+    ("참", "거짓"),
+    ("유", "무"),
+)
+"""Pairs of words, lower case, that make a column of booleans where it holds both and nothing else."""
+TRUE = frozenset({"1", *(yes for yes, _ in YES_NO)})
+FALSE = frozenset({"0", *(no for _, no in YES_NO)})
+"""What is read as yes or no in a column of booleans."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +66,7 @@ def clean(series: pl.Series, missing: Sequence[str]) -> pl.Series:
 
 
 def detect(series: pl.Series, *, booleans: bool = True) -> Column:
-    """Say what a cleaned column holds: its kind and, for dates, the format. `describe` adds what its values show.
+    """Say what a cleaned column holds: its kind, the format of dates, the unit of numbers. `describe` adds the rest.
 
     Args:
         series: As `clean` returns it.
@@ -58,7 +74,8 @@ def detect(series: pl.Series, *, booleans: bool = True) -> Column:
             the data's own spelling.
     """
     kind, form = _kind(series, booleans)
-    return Column(name=series.name, kind=kind, date_format=form)
+    is_date = kind == "date"
+    return Column(name=series.name, kind=kind, date_format=form if is_date else None, unit=None if is_date else form)
 
 
 def describe(column: Column, series: pl.Series) -> Column:
@@ -89,6 +106,7 @@ def describe(column: Column, series: pl.Series) -> Column:
         high=high,
         example=example,
         date_format=column.date_format,
+        unit=column.unit,
     )
 
 
@@ -101,11 +119,11 @@ def convert(series: pl.Series, kind: Kind, form: str | None = None) -> Converted
     """Turn a cleaned column into a kind.
 
     Integers become Int64 (Float64 where a cell has a fraction), numbers Float64, booleans Boolean, dates Datetime,
-    categories and text String; pictures are left as they are.
+    categories and text String; pictures are left as they are. `form` is the format of dates or the unit of numbers.
     """
     match kind:
         case "number" | "integer":
-            return _numbers(series, whole=kind == "integer")
+            return _numbers(series, whole=kind == "integer", unit=form)
         case "boolean":
             return _booleans(series)
         case "date":
@@ -121,7 +139,8 @@ def _kind(series: pl.Series, booleans: bool) -> tuple[Kind, str | None]:
     if dtype == pl.Boolean:
         return "boolean", None
     if dtype.is_integer():
-        return "integer", None
+        form = dates.find_compact(series.name, series.drop_nulls().cast(pl.String), NUMBER_SHARE)
+        return ("date", form) if form else ("integer", None)
     if dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
         return "number", None
     if dtype in (pl.Date, pl.Datetime):
@@ -135,23 +154,27 @@ def _kind_of_texts(cells: pl.Series, booleans: bool) -> tuple[Kind, str | None]:
     if not len(cells):
         return "category", None
     sample = cells.gather_every(max(1, len(cells) // 1000))
-    if parse_numbers(sample).null_count() > 0.5 * len(sample):
+    plain = 1 - parse_numbers(sample).null_count() / len(sample)
+    unit = None
+    if plain < NUMBER_SHARE:
+        unit = quantities.find_unit(sample.to_list(), NUMBER_SHARE)
+    if plain < 0.5 and unit is None:
         return _kind_of_words(cells, booleans)
-    numbers = parse_numbers(cells)
+    numbers = parse_numbers(cells, unit)
     share = float(numbers.is_not_null().mean())  # type: ignore[arg-type]
     if share >= NUMBER_SHARE and not cells.str.contains(_CODE).any():
-        form = dates.find_format(cells.name, cells, NUMBER_SHARE) if cells.head(1).str.len_chars()[0] == 8 else None
+        form = dates.find_compact(cells.name, cells, NUMBER_SHARE)
         if form:
             return "date", form
         odd = cells.filter(numbers.is_null())
         if len(odd) > odd.n_unique() and numbers.n_unique() <= FEW_VALUES + 1:
             return "category", None
-        return ("integer" if _all_whole(cells, numbers) else "number"), None
+        return ("integer" if _all_whole(numbers, cells if unit is None else None) else "number"), unit
     return _kind_of_words(cells, booleans)
 
 
 def _kind_of_words(cells: pl.Series, booleans: bool) -> tuple[Kind, str | None]:
-    if booleans and cells.str.to_lowercase().is_in(["true", "false"]).all():
+    if booleans and _is_yes_no(cells):
         return "boolean", None
     form = dates.find_format(cells.name, cells, NUMBER_SHARE)
     if form:
@@ -159,8 +182,20 @@ def _kind_of_words(cells: pl.Series, booleans: bool) -> tuple[Kind, str | None]:
     return ("text" if _is_prose(cells) else "category"), None
 
 
-def parse_numbers(cells: pl.Series) -> pl.Series:
-    """Read texts as Float64; thousands may be set off by commas. What is no finite number becomes null."""
+def _is_yes_no(cells: pl.Series) -> bool:
+    words = set(cells.str.to_lowercase().unique().head(4).to_list())
+    return words <= {"true", "false"} or any(words == set(pair) for pair in YES_NO)
+
+
+def parse_numbers(cells: pl.Series, unit: str | None = None) -> pl.Series:
+    """Read texts as Float64; thousands may be set off by commas, and the unit may stand with the number.
+
+    What is no finite number becomes null.
+    """
+    if unit is not None or not cells.str.contains(r"^[\x00-\x7f]*$").all():
+        found = cells.drop_nulls().unique()
+        read = pl.Series([quantities.read(cell, unit) for cell in found.to_list()], dtype=pl.Float64)
+        return _finite(cells.replace_strict(found, read, default=None, return_dtype=pl.Float64).alias(cells.name))
     numbers = cells.cast(pl.Float64, strict=False)
     if numbers.null_count() > cells.null_count() and cells.str.contains(_THOUSANDS).any():
         plain = pl.when(cells.str.contains(_THOUSANDS)).then(cells.str.replace_all(",", "")).otherwise(cells)
@@ -172,9 +207,12 @@ def _finite(numbers: pl.Series) -> pl.Series:
     return pl.select(pl.when(numbers.is_finite()).then(numbers).alias(numbers.name)).to_series()
 
 
-def _all_whole(cells: pl.Series, numbers: pl.Series) -> bool:
+def _all_whole(numbers: pl.Series, cells: pl.Series | None) -> bool:
+    """Whether all numbers are whole; where cells are given, also written so."""
     if not bool((numbers == numbers.floor()).all()):
         return False
+    if cells is None:
+        return _fits_int64(numbers)
     present = cells.filter(numbers.is_not_null())
     plain = present.str.replace_all(",", "").cast(pl.Int64, strict=False)
     return plain.null_count() == 0
@@ -188,14 +226,14 @@ def _is_prose(cells: pl.Series) -> bool:
     return sample.n_unique() > 0.5 * len(sample) and (words >= 2.5 or length >= 40)
 
 
-def _numbers(series: pl.Series, *, whole: bool) -> Converted:
+def _numbers(series: pl.Series, *, whole: bool, unit: str | None = None) -> Converted:
     dtype = series.dtype
     if dtype == pl.String:
         if whole:
             integers = series.cast(pl.Int64, strict=False)
             if integers.null_count() == series.null_count():
                 return Converted(integers, _none(series))
-        numbers = parse_numbers(series)
+        numbers = parse_numbers(series, unit)
     elif dtype == pl.Duration:
         numbers = series.dt.total_microseconds().cast(pl.Float64) / 1e6
     elif dtype == pl.Time:
@@ -221,7 +259,7 @@ def _booleans(series: pl.Series) -> Converted:
     if series.dtype == pl.Boolean:
         return Converted(series, _none(series))
     lower = _texts(series).str.to_lowercase()
-    value = pl.when(lower.is_in(_TRUE)).then(True).when(lower.is_in(_FALSE)).then(False).alias(series.name)
+    value = pl.when(lower.is_in(list(TRUE))).then(True).when(lower.is_in(list(FALSE))).then(False).alias(series.name)
     values = pl.select(value).to_series().cast(pl.Boolean)
     return Converted(values, values.is_null() & series.is_not_null(), "not-a-boolean")
 

@@ -8,19 +8,17 @@ distinct value, the row encoder once per cell, and so the two cannot disagree.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+from sanmaru.tables import dates, quantities
+from sanmaru.tables.types import FALSE, TRUE
+
 NAN = math.nan
 MICROSECONDS_PER_DAY = 86_400_000_000.0
 EPOCH = datetime(1970, 1, 1)
-
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
-_TRUE = frozenset({"true", "t", "yes", "y", "1"})
-_FALSE = frozenset({"false", "f", "no", "n", "0"})
 
 
 class WrongCellError(Exception):
@@ -54,11 +52,12 @@ def cell_text(value: Any) -> str:
     raise WrongCellError(f"expected a text or a number, got {_shown(value)}")
 
 
-def number(missing: frozenset[str]) -> Callable[[Any], float]:
+def number(missing: frozenset[str], unit: str | None = None) -> Callable[[Any], float]:
     """Make a function that reads numbers. Infinite ones count as missing: no model here can use them.
 
     Args:
         missing: Cell texts that mean "no value".
+        unit: What may stand with a number in a text, such as ㎡.
     """
 
     def read(value: Any) -> float:
@@ -80,7 +79,7 @@ def number(missing: frozenset[str]) -> Callable[[Any], float]:
             text = value.strip()
             if text in missing:
                 return NAN
-            parsed = _parse_number(text)
+            parsed = _parse_number(text, unit)
             if parsed is None:
                 raise WrongCellError(f"expected a number, got {_shown(value)}")
         elif isinstance(value, bool | int | float | Decimal):
@@ -108,9 +107,9 @@ def boolean(missing: frozenset[str]) -> Callable[[Any], float]:
         if text in missing:
             return NAN
         word = text.lower()
-        if word in _TRUE:
+        if word in TRUE:
             return 1.0
-        if word in _FALSE:
+        if word in FALSE:
             return 0.0
         raise WrongCellError(f"expected true or false, got {_shown(value)}")
 
@@ -180,8 +179,8 @@ def moment(missing: frozenset[str], date_format: str | None) -> Callable[[Any], 
     def read(value: Any) -> datetime | None:
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return None
-        if date_format and type(value) is int:  # 20261121 under the format %Y%m%d
-            value = str(value)
+        if date_format and type(value) in {int, float}:  # 20261121 under the format %Y%m%d
+            value = cell_text(value)
         if isinstance(value, str):
             text = value.strip()
             if text in missing:
@@ -217,21 +216,22 @@ DATE_PARTS: dict[str, Callable[[datetime, datetime], float]] = {
 """What a date becomes: days since the first one in training, and calendar numbers (weekday 1 = Monday)."""
 
 
-def _parse_number(text: str) -> float | None:
+def _parse_number(text: str, unit: str | None) -> float | None:
     if "_" in text:  # Python reads 1_000; no data file means it
         return None
     try:
         return float(text)
     except ValueError:
-        return float(text.replace(",", "")) if _THOUSANDS.fullmatch(text) else None
+        return quantities.read(text, unit)
 
 
 def _parse_date(text: str, date_format: str | None) -> datetime | None:
     if date_format:
         try:
-            return datetime.strptime(text, date_format)
+            return datetime.strptime(dates.plain(text), date_format)
         except ValueError:
             pass
+    text = dates.plain(text)
     for candidate in (text, text.replace("/", "-").replace(".", "-").rstrip("-")):
         try:
             return datetime.fromisoformat(candidate)

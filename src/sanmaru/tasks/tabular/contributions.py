@@ -20,8 +20,8 @@ MOST_COLUMNS = 15
 """Columns of which single rows are kept for the chart, those that add most."""
 DRAWN_ROWS = 80
 """Rows per fold that are kept for the chart."""
-MOST_LEAVES = 4_000_000
-"""Leaves passed in all, about two seconds of one core; a large forest is asked for fewer rows."""
+MOST_LEAVES = 2_000_000
+"""Leaves passed in all, about a second of one core; a large forest is asked for fewer rows."""
 MOST_ROWS = 500
 
 

@@ -202,7 +202,7 @@ def _readers(feature: Feature, missing: frozenset[str]) -> tuple[Read, ...]:
     """The cell functions of a feature's columns, in the order of `Feature.encoded`; none for dates."""
     match feature.kind:
         case "number":
-            return (cells.number(missing),)
+            return (cells.number(missing, feature.unit),)
         case "boolean":
             return (cells.boolean(missing),)
         case "date":

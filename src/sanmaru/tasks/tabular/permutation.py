@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sanmaru.tasks.base import Estimator
     from sanmaru.tasks.tabular.task import Tabular
 
-MOST_ROWS = 2000
+MOST_ROWS = 1000
 """Held rows that are shuffled."""
 REPEATS = 3
 MOST_FORWARD = 250_000

@@ -49,6 +49,8 @@ class Feature:
     reference: str | None = None
     """First date of training, ISO 8601: days are counted from it."""
     date_format: str | None = None
+    unit: str | None = None
+    """What may stand with a number in a text, kind `number`."""
     low: float | None = None
     high: float | None = None
     example: Any = None
@@ -94,6 +96,7 @@ class Feature:
             high=self.high,
             example=self.example,
             date_format=self.date_format,
+            unit=self.unit,
         )
 
 
@@ -200,7 +203,7 @@ def _learn(series: pl.Series, column: Column, missing: frozenset[str]) -> Featur
     kind = _kind(series, column.kind)
     match kind:
         case "number" | "boolean":
-            learned = _learn_number(series, kind, missing)
+            learned = _learn_number(series, kind, missing, column.unit)
         case "date":
             learned = _learn_date(series, column.date_format, missing)
         case _:
@@ -236,10 +239,10 @@ def _kind(series: pl.Series, told: Kind) -> FeatureKind:
     return wanted.get(told, "category")
 
 
-def _learn_number(series: pl.Series, kind: FeatureKind, missing: frozenset[str]) -> Feature | str:
+def _learn_number(series: pl.Series, kind: FeatureKind, missing: frozenset[str], unit: str | None) -> Feature | str:
     from sanmaru.tasks.tabular.encode import read_column
 
-    read = cells.boolean(missing) if kind == "boolean" else cells.number(missing)
+    read = cells.boolean(missing) if kind == "boolean" else cells.number(missing, unit)
     values = read_column(series, read, numbers=kind == "number")
     present = values[~np.isnan(values)]
     if not len(present):
@@ -252,6 +255,7 @@ def _learn_number(series: pl.Series, kind: FeatureKind, missing: frozenset[str])
         name=series.name,
         kind=kind,
         whole=whole,
+        unit=unit,
         low=float(present.min()),
         high=float(present.max()),
         example=bool(middle) if kind == "boolean" else int(middle) if whole else middle,
