@@ -23,8 +23,7 @@ class Epoch:
     """One pass over the pictures: their order and their augmentations, drawn at once."""
 
     parts: tuple[Tensor, ...]
-    """Row numbers of each batch, int64. Sizes differ by one at most: every picture is seen, and no step is taken on
-    a batch of two."""
+    """Row numbers of each batch, int64; see `divided`."""
     drawn: augment.Draws
     """In the order of `parts`."""
 
@@ -86,13 +85,13 @@ class ImageBatches:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def shuffled(self, batch_size: int, generator: torch.Generator) -> Epoch:
-        """Draw the order and the augmentations of one epoch."""
+    def shuffled(self, batch_size: int, generator: torch.Generator, pieces: int = 1) -> Epoch:
+        """Draw the order and the augmentations of one epoch: steps of `batch_size` rows, each in `pieces` batches."""
         if self.weights is None:
             order = torch.randperm(len(self), generator=generator)
         else:
             order = torch.multinomial(self.weights, len(self), replacement=True, generator=generator)
-        parts = torch.tensor_split(order, steps(len(self), batch_size))
+        parts = divided(order, batch_size, pieces)
         return Epoch(parts, self._draw(self.augmentations, [len(part) for part in parts], generator))
 
     def take(self, epoch: Epoch, part: int, watch: Stopwatch | None = None) -> tuple[Tensor, Labels]:
@@ -168,6 +167,16 @@ def forward_batch(side: int) -> int:
 def steps(n: int, batch_size: int) -> int:
     """Return the number of batches of one epoch."""
     return max(1, -(-n // batch_size))
+
+
+def divided(order: Tensor, batch_size: int, pieces: int = 1) -> tuple[Tensor, ...]:
+    """Divide the rows of an epoch into steps of at most `batch_size` rows, and each step into `pieces` batches.
+
+    The sizes of steps differ by one at most, and so do those of the batches of a step: every row is seen, and no step
+    is taken on a batch of two. A batch is empty where a step has fewer rows than pieces.
+    """
+    taken = torch.tensor_split(order, steps(len(order), batch_size))
+    return tuple(part for rows in taken for part in torch.tensor_split(rows, pieces))
 
 
 def balancing(codes: NDArray[np.int64]) -> NDArray[np.float64]:

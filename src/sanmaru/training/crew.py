@@ -23,10 +23,6 @@ class Alone:
     rank = 0
     size = 1
 
-    def share(self, rows: Tensor) -> Tensor:
-        """Return this device's rows of a batch."""
-        return rows
-
     def reduce(self, parameters: Sequence[nn.Parameter]) -> None:
         """Add up the gradients of all devices, in place."""
 
@@ -56,10 +52,6 @@ class Crew(Alone):
         self.size = size
         self._device = device
         self._used: list[bool] | None = None
-
-    def share(self, rows: Tensor) -> Tensor:
-        """Return this device's rows of a batch; none where there are fewer rows than devices."""
-        return torch.tensor_split(rows, self.size)[self.rank]
 
     def reduce(self, parameters: Sequence[nn.Parameter]) -> None:
         """Add up the gradients of all devices, in place.

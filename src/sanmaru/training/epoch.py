@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from sanmaru.training.average import Average
 from sanmaru.training.batches import Epoch, steps
 from sanmaru.training.config import TrainConfig
 from sanmaru.training.crew import Alone
-from sanmaru.training.mix import Labels
+from sanmaru.training.mix import Labels, Mixed
 from sanmaru.training.optimizers import set_rates
 from sanmaru.training.schedules import learning_rate, momentum
 from sanmaru.training.step import Learner, Randomness, free_memory, out_of_memory
@@ -31,8 +31,8 @@ class Batches(Protocol):
 
     def __len__(self) -> int: ...
 
-    def shuffled(self, batch_size: int, generator: torch.Generator) -> Epoch:
-        """Draw one epoch."""
+    def shuffled(self, batch_size: int, generator: torch.Generator, pieces: int = 1) -> Epoch:
+        """Draw one epoch: steps of `batch_size` rows, each in `pieces` batches, as `batches.divided` does."""
         ...
 
     def take(self, epoch: Epoch, part: int, watch: Stopwatch | None = None) -> tuple[Tensor, Labels]:
@@ -74,6 +74,8 @@ class EpochRunner:
         """Rows at once; halved when memory does not hold them."""
         self.effective = config.batch_size * config.accumulate * self.crew.size
         """Rows per step, on all devices."""
+        self.pieces = config.accumulate * self.crew.size
+        """Batches that make up a step, on all devices."""
         self.per_epoch = steps(len(train), self.effective)
         self.total = self.per_epoch * config.epochs
         self.rate = 0.0
@@ -106,12 +108,12 @@ class EpochRunner:
         # Dropout: each device of a crew draws its own, the first one as if it were alone.
         torch.manual_seed(epoch_seed(self._seed, epoch, stream=1 + 2**16 * self.crew.rank))
         train_mode(self.learner.network)
-        drawn = train.shuffled(self.effective, generator)
+        drawn = train.shuffled(self.effective, generator, self.pieces)
         if honest is not None:
-            honest.planned((time.perf_counter() - began) / len(drawn.parts))
+            honest.planned((time.perf_counter() - began) / self.per_epoch)
         losses = torch.zeros((), device=train.device)
-        for part in range(len(drawn.parts)):
-            step = epoch * self.per_epoch + part
+        for number in range(self.per_epoch):
+            step = epoch * self.per_epoch + number
             self.rate = learning_rate(
                 config.schedule,
                 config.learning_rate,
@@ -122,14 +124,14 @@ class EpochRunner:
             )
             set_rates(self.learner.optimizer, self.rate, momentum(config.schedule, step, total=self.total))
             watch = honest.due() if honest is not None else None
-            losses += self._step(drawn, part, watch, honest, note)
+            losses += self._step(drawn, number, watch, honest, note)
             if average is not None:
                 average.update(self.learner.network, step)
             if watch is not None and honest is not None:
                 watch.split("step")
                 honest.measured(watch)
             if in_step is not None:
-                in_step(epoch + 1, part)
+                in_step(epoch + 1, number)
         self.crew.settle(self.learner.network)
         n_drawn = sum(len(rows) for rows in drawn.parts)
         return float(self.crew.total(losses)) / n_drawn
@@ -137,30 +139,29 @@ class EpochRunner:
     def _step(
         self,
         drawn: Epoch,
-        part: int,
+        number: int,
         watch: Stopwatch | None,
         honest: HonestFraction | None,
         note: Callable[[str], None] | None,
     ) -> Tensor:
         """Take one step, with smaller parts as long as memory does not hold them."""
-        rows = self.crew.share(drawn.parts[part])
-        n_rows = len(drawn.parts[part])
+        sizes = [len(drawn.parts[number * self.pieces + piece]) for piece in range(self.pieces)]
+        own = range(self.crew.rank * self._config.accumulate, (self.crew.rank + 1) * self._config.accumulate)
+        parts = [number * self.pieces + piece for piece in own if sizes[piece]]
         before = Randomness(self._train.device)
         while True:
-            pieces = torch.tensor_split(rows, steps(len(rows), self.batch_size)) if len(rows) else ()
-            smaller = replace(drawn, parts=pieces)
+            too_many = min(self.batch_size, max(sizes))
             try:
-                return self.learner(self._parts(smaller, watch, honest), n_rows)
+                return self.learner(self._batches(drawn, parts, watch, honest), sum(sizes))
             except Exception as error:
                 if not out_of_memory(error):
                     raise
-                if max(map(len, pieces)) == 1:
+                if too_many == 1:
                     raise UserError(
                         "memory does not hold a single row of a batch. Take a smaller picture (model.image_size), a "
                         "smaller network (model.backbone), or a device with more memory."
                     ) from error
             # Outside of `except`: its traceback holds the failed batch.
-            too_many = max(map(len, pieces))
             while self.batch_size >= too_many:
                 self.batch_size = -(-self.batch_size // 2)
             self.learner.optimizer.zero_grad(set_to_none=True)
@@ -174,16 +175,32 @@ class EpochRunner:
                     f"gradients accumulated; a step still sees {self.effective} rows"
                 )
 
-    def _parts(
-        self, drawn: Epoch, watch: Stopwatch | None, honest: HonestFraction | None
+    def _batches(
+        self, drawn: Epoch, parts: Sequence[int], watch: Stopwatch | None, honest: HonestFraction | None
     ) -> Iterator[tuple[Tensor, Labels]]:
-        for part in range(len(drawn.parts)):
+        for part in parts:
             if watch is not None:
                 watch.split("step")
             inputs, labels = self._train.take(drawn, part, watch)
-            if watch is not None and honest is not None:
-                honest.seen(inputs, labels)
-            yield inputs, labels
+            for piece in _pieces(inputs, labels, self.batch_size):
+                if watch is not None and honest is not None:
+                    honest.seen(*piece)
+                yield piece
+
+
+def _pieces(inputs: Tensor, labels: Labels, at_most: int) -> Iterator[tuple[Tensor, Labels]]:
+    """Divide a batch into parts of at most so many rows; their sizes differ by one at most."""
+    n_parts = steps(len(inputs), at_most)
+    if n_parts == 1:
+        yield inputs, labels
+        return
+    for rows in torch.tensor_split(torch.arange(len(inputs)), n_parts):
+        part = slice(int(rows[0]), int(rows[-1]) + 1)
+        yield inputs[part], labels.map(partial(_cut, part)) if isinstance(labels, Mixed) else labels[part]
+
+
+def _cut(part: slice, values: Tensor) -> Tensor:
+    return values[part]
 
 
 def train_mode(network: nn.Module) -> None:
