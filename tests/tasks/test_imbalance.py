@@ -75,7 +75,7 @@ def test_many_classes_are_grouped_by_size() -> None:
     )  # fmt: skip
     assert section is not None
     bars = next(block for block in section.blocks if isinstance(block, Bars))
-    assert list(bars.labels)[0] == "6 classes, 1 to 6 rows"
+    assert bars.labels[0] == "6 classes, 1 to 6 rows"
     assert list(bars.series[0][1]) == [0.0, 1.0, 1.0, 1.0, 1.0]
 
 

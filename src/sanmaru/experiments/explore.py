@@ -84,6 +84,7 @@ def look(project: Project) -> Looked:
         UserError: when the training data cannot be read. What only keeps the task from opening (one class, a missing
             target) becomes a finding, so that the report still shows the rest.
     """
+    from sanmaru.experiments.looked import training_sections
     from sanmaru.findings.sections import general_sections, opening_sections
 
     source, options = _read(project)
@@ -93,6 +94,7 @@ def look(project: Project) -> Looked:
     sections = opening_sections(source)
     if task is not None:
         sections += list(task.explore(source.train, source.test))
+        sections += training_sections(project, task, source.train)
     if hindrance is not None:
         sections.insert(0, hindrance)
     sections += general_sections(source)

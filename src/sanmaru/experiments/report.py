@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sanmaru.errors import RunError, UserError
+from sanmaru.experiments.looked import seen_section
 from sanmaru.experiments.runs import FOLD, Run
 from sanmaru.files import write_text
 from sanmaru.project import ImageClassificationFile
@@ -98,14 +99,18 @@ def _diagnosis(
     return found if note is None else [*found, Section(title="The data today", findings=[note])]
 
 
-def _analysis(run: Run, task: Task, rows: pl.DataFrame, predictions: pl.DataFrame) -> Iterable[Section]:
-    """The error analysis; of pictures with heat maps, where the run has fits and the project file wants them."""
-    limit = run.project.file.report.explain if isinstance(run.project.file, ImageClassificationFile) else 0
+def _analysis(run: Run, task: Task, rows: pl.DataFrame, predictions: pl.DataFrame) -> Iterator[Section]:
+    """The error analysis; of pictures with heat maps and what the network saw, where the run has fits of its own."""
     fits = [folder / "estimator" for folder in run.fold_folders()]
-    explained = getattr(task, "explained", None)
-    if explained is None or not limit or not fits:
-        return task.diagnose(rows, predictions)
-    return explained(rows, predictions, fits, limit)  # type: ignore[no-any-return]
+    file = run.project.file
+    if not isinstance(file, ImageClassificationFile) or not fits:
+        yield from task.diagnose(rows, predictions)
+        return
+    explained: Any = getattr(task, "explained", None)
+    yield from explained(rows, predictions, fits, file.report.explain)
+    section = seen_section(run.project, task, rows)
+    if section is not None:
+        yield section
 
 
 def _changed() -> Finding:

@@ -30,6 +30,7 @@ def remedy_of(file: Any) -> Remedy:
             beta=0.999 if beta is None else beta,
             loss=loss.kind if loss.kind in ALIKE else "",
             per_head=heads != "joint",
+            per_network=heads == "separate",
             advice="Try train.sampling: balanced, or train.loss: {class_weights: balanced}, or train.loss: "
             "logit-adjustment, one at a time, and compare by macro F1; merge classes whose difference does not matter.",
         )

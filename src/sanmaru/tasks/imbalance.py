@@ -34,6 +34,8 @@ class Remedy:
     """Name of the loss, where it treats classes alike by itself; else empty."""
     per_head: bool = False
     """Whether weights are those of each target's own classes and not of the joint ones."""
+    per_network: bool = False
+    """Whether rows are drawn for each target's network by itself, by its own classes."""
     advice: str
     """Which keys to set where nothing is done."""
 
@@ -49,10 +51,14 @@ class Remedy:
             told.append(f"loss: {self.loss}")
         return tuple(told)
 
-    def seen(self, counts: np.ndarray) -> np.ndarray:
-        """Return how often each row of a class is drawn per epoch, on average, float64 (k,); `counts` (k,) > 0."""
-        if self.sampling == "natural":
-            return np.ones(len(counts))
+    def seen(self, counts: np.ndarray) -> np.ndarray | None:
+        """Return how often each row of a class is drawn per epoch on average, float64 (k,); None where it is once.
+
+        Args:
+            counts: Rows of each class (k,), > 0.
+        """
+        if self.sampling == "natural" or self.per_network:
+            return None
         return np.asarray(counts.sum() / (len(counts) * counts.astype(np.float64)))
 
     def weights(self, counts: np.ndarray) -> np.ndarray | None:
@@ -90,6 +96,8 @@ def imbalance_section(
     rarest, largest = output.classes[order[0]], output.classes[order[-1]]
     lead = f"{largest} has {counts[order[-1]]:,} rows, {rarest} has {counts[order[0]]:,}: {_ratio(ratio)}. "
     lead += f"Done about it: {', '.join(remedy.done)}." if remedy.done else "Nothing is done about it."
+    if remedy.per_head and remedy.done:
+        lead += " That goes by the classes of each target, not by the joint ones shown here."
     blocks: list[Block] = [_table(output, order, counts, per_fold, remedy=remedy, recall=recall)]
     if recall is not None:
         blocks.insert(0, _by_size(output, order, counts, recall))
@@ -139,7 +147,7 @@ def _table(
     """The rarest classes first."""
     seen, weights = remedy.seen(counts[order]), remedy.weights(counts[order])
     columns = ["class", "rows", "share", "fewest in a fold", "most in a fold"]
-    if remedy.sampling != "natural":
+    if seen is not None:
         columns += ["each row seen per epoch", "share of an epoch"]
     if weights is not None:
         columns.append("weight in the loss")
@@ -152,7 +160,7 @@ def _table(
             output.classes[code], int(counts[code]), percent(counts[code] / counts.sum()), int(mine.min()),
             int(mine.max()),
         ]  # fmt: skip
-        if remedy.sampling != "natural":
+        if seen is not None:
             row += [round(float(seen[place]), 2), percent(1 / len(order))]
         if weights is not None:
             row.append(round(float(weights[place]), 3))

@@ -148,11 +148,23 @@ class ImageClassification(BaseScoredTask):
             fits: Folder of the estimator of each fold, in order.
             limit: How many mistakes are explained at most.
         """
+        from sanmaru.tasks.image_classification.confused import confused_section
         from sanmaru.tasks.image_classification.diagnose import worst_mistakes
         from sanmaru.tasks.image_classification.explainer import Explainer
 
         yield from super().diagnose(table, predictions)
+        confused = confused_section(self, table, predictions)
+        if confused is not None:
+            yield confused
         yield worst_mistakes(self, table, predictions, Explainer(fits, limit))
+
+    def seen(
+        self, table: pl.DataFrame, model: NetworkConfig, train: TrainConfig, *, cache: Path, threads: int = 1
+    ) -> Section | None:
+        """Pictures as the network sees them: after size policy and augmentation. See `seen.seen_section`."""
+        from sanmaru.tasks.image_classification.seen import seen_section
+
+        return seen_section(self, table, model, train, cache=cache, threads=threads)
 
 
 if TYPE_CHECKING:
