@@ -68,3 +68,27 @@ def test_nothing_is_pickled(tmp_path: Path) -> None:
         content = path.read_bytes()
         length = int.from_bytes(content[:8], "little")
         assert isinstance(json.loads(content[8 : 8 + length]), dict)
+
+
+def test_a_network_that_is_not_contiguous_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+    """Weights of pictures' networks lie channels last, and a fused step reads weights and state in storage order."""
+
+    def fresh() -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        network = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network, torch.optim.AdamW(network.parameters(), lr=0.1, fused=True)
+
+    def step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        (network(torch.ones(1, 3, 5, 5)) * torch.arange(36.0).reshape(1, 4, 3, 3)).sum().backward()
+        network.weight.grad.mul_(torch.arange(108.0).reshape(4, 3, 3, 3))
+        optimizer.step()
+
+    network, optimizer = fresh()
+    step(network, optimizer)
+    Checkpoints(tmp_path, {}).save(network, optimizer, {"epoch": 1, "best_epoch": 1}, best=True)
+    step(network, optimizer)
+    resumed, again = fresh()
+    assert Checkpoints(tmp_path, {}).load(resumed, again) is not None
+    step(resumed, again)
+    assert torch.equal(resumed.weight, network.weight)

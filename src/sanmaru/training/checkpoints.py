@@ -111,6 +111,7 @@ class Checkpoints:
         for index, values in header["plain"].items():
             slots.setdefault(int(index), {}).update(values)
         optimizer.load_state_dict({"state": slots, "param_groups": header["groups"]})
+        _as_parameters(optimizer)
         return dict(header["state"])
 
     def load_best(self, network: nn.Module, best_epoch: int) -> None:
@@ -120,6 +121,14 @@ class Checkpoints:
 
     def _best(self, epoch: int) -> Path:
         return self.folder / f"best-{epoch:05d}.safetensors"
+
+
+def _as_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Lay out an optimiser's state in memory as its parameters are: fused steps go through both in storage order."""
+    for parameter, slots in optimizer.state.items():
+        for name, value in slots.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                slots[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
