@@ -111,9 +111,19 @@ class JointTarget:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Joint labels as text, in the order of their codes."""
-        if self.labels == "codes":
-            return tuple(str(code) for code in range(int(np.prod(self.sizes))))
+        return tuple(map(str, range(len(self.texts)))) if self.labels == "codes" else self.texts
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The targets' labels that make each joint class, in the order of their codes."""
         return tuple(SEPARATOR.join(labels) for labels in product(*(target.classes for target in self.targets)))
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Joint labels as a report shows them: a code with what it stands for, such as `3 Wear/female/<30`."""
+        if self.labels == "text":
+            return self.texts
+        return tuple(f"{code} {text}" for code, text in enumerate(self.texts))
 
     @property
     def dtype(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -42,6 +43,12 @@ class BaseScoredTask:
     def output(self) -> Output:
         """The one predicted column."""
         return self.outputs[0]
+
+    @property
+    def shown(self) -> Output:
+        """The output with its classes as people read them: codes of joint classes with what they stand for."""
+        joint = self.roles.joint
+        return self.output if joint is None else replace(self.output, classes=joint.shown)
 
     def truth(self, table: pl.DataFrame) -> np.ndarray:
         """Return the target: int64 class codes (n,) or float64 numbers (n,).
@@ -154,7 +161,7 @@ class BaseScoredTask:
                 from sanmaru.tasks.target_errors import diagnose_targets
 
                 yield from diagnose_targets(self.roles.joint, truth, scored)
-            yield from diagnose_classification(self.output, ids, truth, scored)
+            yield from diagnose_classification(self.shown, ids, truth, scored)
         else:
             yield from diagnose_regression(self.output, ids, truth, scored)
             if self.output.quantiles:

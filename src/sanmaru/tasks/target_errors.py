@@ -162,8 +162,8 @@ def _costliest(errors: list[TargetErrors], now: float, n_wrong: int) -> list[Fin
             evidence=f"If it were always right, the joint macro F1 would rise from {now:.4f} to "
             f"{first.joint_macro_f1:.4f}; the next, {second.name!r}, would bring it to {second.joint_macro_f1:.4f}. "
             f"{first.only:,} of {n_wrong:,} wrong rows miss {first.name!r} alone.",
-            advice=f"Work on {first.name!r} first: its labels, its rare classes, its weight (data.target: weight) or "
-            "a network of its own (model.heads: separate).",
+            advice=f"Work on {first.name!r} first: its labels, its rare classes, finer bins of a number, its weight "
+            "among shared heads (data.target: weight), or a network of its own (model.heads: separate).",
             kind="costliest-target",
         )
     ]

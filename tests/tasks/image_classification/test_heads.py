@@ -160,6 +160,8 @@ def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+MIXED = {"epochs": 2, "batch_size": 24, "learning_rate": 3e-3, "augment": ["hflip", {"cutmix": 1.0}]}
+"""Mixed pictures have two labels per head."""
 AGE_FINE = {"name": "age", "bands": [30, 60], "finer": 10}
 
 
@@ -177,7 +179,7 @@ def test_the_three_formulations_are_fitted_saved_and_scored_on_the_same_classes(
 ) -> None:
     task, table = opened(bars)
     config = NetworkConfig.model_validate({"image_size": 8, "heads": kind})
-    estimator = task.estimator(config, TrainConfig(epochs=2, batch_size=24, learning_rate=3e-3))
+    estimator = task.estimator(config, TrainConfig.model_validate(MIXED))
     estimator.fit(table.head(72), table.tail(24), context())
     array = estimator.encode(table)
     logits = estimator.forward(array)

@@ -42,7 +42,7 @@ def worst_mistakes(
     places = align(ids, table[task.roles.id], left_name="the predictions", right_name="the table", subset=True)
     rows = table[places]
     truth, probs = task.truth(rows), task.scored(predictions)
-    classes = task.output.classes
+    classes = task.shown.classes
     worst = mistakes_by_confidence(truth, probs, max(SHOWN, explainer.limit if explainer else 0))
     title = "Worst mistakes"
     if not len(worst):

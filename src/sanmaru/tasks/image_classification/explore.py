@@ -53,17 +53,17 @@ def explore(task: ImageClassification, table: pl.DataFrame, test: pl.DataFrame |
     sources = table[task.image].to_list()
     measured = each(_measured, sources)
     ids = table[task.roles.id]
-    yield balance(task.output.classes, codes)
+    yield balance(task.shown.classes, codes)
     yield sizes(ids, measured)
-    sample = take_sample(sources, codes, len(task.output.classes))
-    yield sheets(task.output.classes, sources, codes)
+    sample = take_sample(sources, codes, len(task.shown.classes))
+    yield sheets(task.shown.classes, sources, codes)
     if len(sample.codes):
-        yield means(task.output.classes, sample)
-        yield colours(task.output.classes, sample)
+        yield means(task.shown.classes, sample)
+        yield colours(task.shown.classes, sample)
     others = None
     if test is not None and task.image in test.columns:
         others = (test[task.roles.id], each(_measured, test[task.image].to_list()))
-    yield exact_copies(task.output.classes, ids, codes, measured, others)
+    yield exact_copies(task.shown.classes, ids, codes, measured, others)
 
 
 def balance(classes: Sequence[str], codes: NDArray[np.int64]) -> Section:
