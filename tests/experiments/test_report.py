@@ -13,7 +13,7 @@ from PIL import Image
 from sanmaru.errors import RunError
 from sanmaru.experiments.ensemble import ensemble
 from sanmaru.experiments.report import report, sections
-from sanmaru.experiments.report_curves import draw_curves, honest_line
+from sanmaru.experiments.report_curves import draw_curves, honest_line, time_bars
 from sanmaru.experiments.report_facts import changed, commands
 from sanmaru.experiments.runs import Run
 from sanmaru.experiments.train import train
@@ -215,3 +215,24 @@ def test_commands_quote_what_a_shell_would_split(make_project) -> None:
     text = commands(run)
     assert f"cd {facts['folder']}" in text
     assert """sanmaru train 'data.drop=["a b"]' train.epochs=3""" in text
+
+
+def test_the_time_of_the_fits_is_drawn_and_a_held_up_network_named() -> None:
+    from sanmaru.experiments.report_curves import _held_up
+
+    one = {
+        "honest_fraction": 0.8,
+        "shares": {"step": 0.7, "augment": 0.2, "gather": 0.1},
+        "bottleneck": "bottleneck: x",
+    }
+    bars = time_bars([{**one, "time_shares": {"step": 0.5, "evaluation": 0.4, "logging": 0.001}}, {}])
+    assert bars is not None
+    assert list(bars.labels) == ["forward, backward and update", "evaluating after each epoch"]
+    assert list(bars.series[0][1]) == [50.0, 40.0]
+    assert time_bars([{}]) is None
+    (finding,) = _held_up([one, one])
+    assert "80 %" in finding.evidence
+    assert "augmenting (20 %)" in finding.evidence
+    assert finding.advice.startswith("Augmentation holds")
+    assert _held_up([{"honest_fraction": 0.97}]) == []
+    assert _held_up([{"honest_fraction": 0.8, "shares": {"step": 0.98, "augment": 0.02}}]) == []  # a busy machine

@@ -9,7 +9,7 @@ from typing import Any
 from sanmaru.experiments.events import FILE_NAME, learning_curve, read_events
 from sanmaru.experiments.runs import Run
 from sanmaru.files import read_json
-from sanmaru.html.blocks import Block, Grid, Lines, Section, Text
+from sanmaru.html.blocks import Bars, Block, Finding, Grid, Lines, Section, Text
 from sanmaru.html.numbers import percent
 from sanmaru.metrics.names import NAMES
 
@@ -20,6 +20,17 @@ _PARTS = {
     "plan": "drawing order and augmentations",
     "gather": "gathering the batch",
     "normalise": "normalising",
+    "decode": "reading pictures into the cache",
+    "evaluation": "evaluating after each epoch",
+    "measuring": "measuring the bare step",
+    "logging": "curves and checkpoints",
+}
+SLOW = 0.9
+"""Below this honest fraction the report says what to do."""
+_FASTER = {
+    "augment": "Augmentation holds the network up: leave out what the contact sheet shows to be of no use, first of all "
+    "blur, noise and JPEG.",
+    "gather": "Pictures do not lie where batches are made: a smaller model.image_size keeps them in memory.",
 }
 
 
@@ -45,6 +56,9 @@ def curves_section(run: Run, details: Sequence[Mapping[str, Any]]) -> Section | 
     blocks: list[Block] = [*charts]
     if not charts:
         blocks.append(Text("The folds told no learning curve: this model is fitted in one step."))
+    bars = time_bars(details)
+    if bars is not None:
+        blocks.append(bars)
     honest = honest_line(details)
     if honest:
         blocks.append(Text(honest))
@@ -71,7 +85,7 @@ def curves_section(run: Run, details: Sequence[Mapping[str, Any]]) -> Section | 
     ]
     blocks += [Text(note) for note in notes[:10]]
     lead = "Thick: the mean, as far as all folds go; thin: single folds." if charts else ""
-    return Section(title="Training", lead=lead, blocks=blocks)
+    return Section(title="Training", lead=lead, blocks=blocks, findings=_held_up(details))
 
 
 def draw_curves(folds: Sequence[Sequence[Mapping[str, Any]]], x_label: str) -> list[Lines]:
@@ -146,4 +160,46 @@ that lies ready. Time went to: forward, backward and update 97 %, augmenting 3 %
     rates = [float(one["samples_per_s"]) for one in told if one.get("samples_per_s")]
     if rates:
         line += f" {median(rates):,.0f} samples per second."
-    return line + (f" Time went to: {parts}." if parts else "")
+    return line + (f" Time went to: {parts}." if parts and not any(one.get("time_shares") for one in told) else "")
+
+
+def time_bars(details: Sequence[Mapping[str, Any]]) -> Bars | None:
+    """Draw what the time of the fits went into, from the largest part; None where nobody measured."""
+    told = [one["time_shares"] for one in details if one.get("time_shares")]
+    if not told:
+        return None
+    names = list(dict.fromkeys(name for shares in told for name in shares))
+    shares = {name: mean(float(one.get(name, 0.0)) for one in told) for name in names}
+    shown = [(name, share) for name, share in sorted(shares.items(), key=lambda part: -part[1]) if share >= 0.005]
+    return Bars(
+        title="Where the time of a fit went",
+        labels=[_PARTS.get(name, name) for name, _ in shown],
+        series=[("", [100 * share for _, share in shown])],
+        value_label="% of the time",
+    )
+
+
+def _held_up(details: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Say what to do where the network waits for its pictures."""
+    told = [one for one in details if one.get("honest_fraction") is not None]
+    if not told:
+        return []
+    fraction = median(float(one["honest_fraction"]) for one in told)
+    if fraction >= SLOW:
+        return []
+    names = list(dict.fromkeys(name for one in told for name in one.get("shares", {}) if name != "step"))
+    held = {name: mean(float(one.get("shares", {}).get(name, 0.0)) for one in told) for name in names}
+    worst = max(held, key=lambda name: held[name], default="")
+    if held.get(worst, 0.0) < 0.05:
+        return []  # the steps themselves went slower than the bare ones: other work on the same cores
+    lines = [str(one["bottleneck"]) for one in told if one.get("bottleneck")]
+    return [
+        Finding(
+            title="The network waits for its pictures",
+            severity="info",
+            evidence=f"Honest fraction {percent(fraction)}; besides the step, most of the time goes to "
+            f"{_PARTS.get(worst, worst)} ({percent(held[worst])})." + (f" First fold: {lines[0]}." if lines else ""),
+            advice=_FASTER.get(worst, "Measure on a quiet machine: other work on the same cores shows here too."),
+            kind="network-waits",
+        )
+    ]
