@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -91,16 +93,19 @@ def average_to(x: Tensor, side: int) -> Tensor:
 
     As two products with constant matrices, since ONNX has no such pooling where `side` does not divide H and W.
     """
-    height, width = x.shape[-2], x.shape[-1]
+    height, width = int(x.shape[-2]), int(x.shape[-1])
     if (height, width) == (side, side):
         return x
-    rows, columns = _bins(height, side).to(x), _bins(width, side).to(x)
+    rows, columns = (torch.from_numpy(_bins(length, side)).to(x) for length in (height, width))
     return rows @ x @ columns.T
 
 
-def _bins(length: int, bins: int) -> Tensor:
-    """Return (bins, length): row i averages pixels floor(i · length / bins) to ceil((i + 1) · length / bins)."""
-    matrix = torch.zeros(bins, length)
+def _bins(length: int, bins: int) -> NDArray[np.float32]:
+    """Return (bins, length): row i averages pixels floor(i · length / bins) to ceil((i + 1) · length / bins).
+
+    NumPy's, for an exported graph to hold it as a constant.
+    """
+    matrix = np.zeros((bins, length), np.float32)
     for place in range(bins):
         first, end = place * length // bins, -(-(place + 1) * length // bins)
         matrix[place, first:end] = 1 / (end - first)

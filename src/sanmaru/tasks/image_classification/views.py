@@ -5,10 +5,13 @@ It is a module like any other, so the ONNX file of a package carries it, and pre
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -77,23 +80,24 @@ def cut(images: Tensor, top: float, left: float, side: float) -> Tensor:
         left: Left edge.
         side: Of the square, as a share of S; above 1 the picture gets smaller.
     """
-    size = images.shape[-1]
-    rows, columns = _weights(size, top, side).to(images), _weights(size, left, side).to(images)
+    size = int(images.shape[-1])
+    rows, columns = (torch.from_numpy(_weights(size, start, side)).to(images) for start in (top, left))
     return rows @ images @ columns.T
 
 
-def _weights(size: int, start: float, length: float) -> Tensor:
+@functools.lru_cache(maxsize=64)
+def _weights(size: int, start: float, length: float) -> NDArray[np.float32]:
     """Return (size, size): row i mixes the pixels that lie under pixel i of the new picture.
 
     A triangle of one pixel's half-width is bilinear interpolation; where the picture gets smaller it is as wide as a
-    new pixel, so that none of the old ones is skipped.
+    new pixel, so that none of the old ones is skipped. NumPy's, for an exported graph to hold it as a constant.
     """
-    places = (torch.arange(size, dtype=torch.float64) + 0.5) * length + start * size - 0.5
+    places = (np.arange(size) + 0.5) * length + start * size - 0.5
     reach = max(1.0, length)
     margin = size * math.ceil(abs(start) + max(0.0, start + length - 1) + 1)
-    pixels = torch.arange(-margin, size + margin, dtype=torch.float64)
-    weights = (1 - (pixels - places[:, None]).abs() / reach).clamp(min=0)
-    weights = weights / weights.sum(dim=1, keepdim=True)
-    inside = torch.zeros(size, size, dtype=torch.float64)
-    inside.index_add_(1, pixels.clamp(0, size - 1).long(), weights)
-    return inside.float()
+    pixels = np.arange(-margin, size + margin)
+    weights = np.maximum(1 - np.abs(pixels - places[:, None]) / reach, 0)
+    weights /= weights.sum(axis=1, keepdims=True)
+    inside = np.zeros((size, size))
+    np.add.at(inside.T, pixels.clip(0, size - 1), weights.T)
+    return inside.astype(np.float32)
