@@ -175,7 +175,7 @@ def test_wrong_folders_say_why(tiny_vit: Path, tiny_resnet: Path, tmp_path: Path
     with pytest.raises(UserError, match=r"has no config\.json"):
         build(NetworkConfig(backbone="vit-small", pretrained=str(tmp_path)), 3)
     with pytest.raises(
-        ProjectFileError, match=r"there is no stage 'block2'. This network has none, all, stem, block1 "
+        ProjectFileError, match=r"there is no stage 'block2'\. This network has none, all, stem, block1 "
     ):
         build(NetworkConfig(backbone="vit-small", image_size=16, pretrained=str(tiny_vit), freeze="block2"), 3)
     (tiny_vit / "model.safetensors").unlink()
@@ -196,5 +196,5 @@ def test_files_of_another_size_or_of_code_say_why(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"layer2.1.conv1.weight is not a layer of it"):
         build(NetworkConfig(backbone="resnext-50", pretrained=str(tmp_path / "deep.pth")), 3)
     torch.save(Path("code"), tmp_path / "code.pth")  # any object, unpickled, could run code
-    with pytest.raises(UserError, match="weights of .*code.pth' cannot be had"):
+    with pytest.raises(UserError, match=r"weights of .*code\.pth' cannot be had"):
         build(NetworkConfig(backbone="resnext-50", pretrained=str(tmp_path / "code.pth")), 3)
