@@ -93,6 +93,7 @@ def _prepare(project: Project, *, stored: Run | None = None) -> _Prepared:
     """Read the data, set unusable rows aside, open the task and split; a stored run's task and folds are taken back."""
     from sanmaru.experiments.folds import stored_folds
     from sanmaru.tables.contract import Quarantine
+    from sanmaru.tables.odd import twin_note
     from sanmaru.tables.read import read_data
     from sanmaru.tables.split import split
 
@@ -127,6 +128,8 @@ def _prepare(project: Project, *, stored: Run | None = None) -> _Prepared:
             f"metric {file.metric!r} does not fit this {task.outputs[0].kind} task. "
             f"{nearest(file.metric, task.metrics)} Its metrics: {', '.join(task.metrics)}."
         )
+    twin = twin_note(table, data.roles, folds.fold) if file.task == "tabular" else None
+    twins = () if twin is None else (twin,)
     return _Prepared(
         table=table,
         quarantine=quarantine + unusable,
@@ -134,7 +137,7 @@ def _prepare(project: Project, *, stored: Run | None = None) -> _Prepared:
         fingerprint=data.fingerprint,
         task=task,
         folds=folds,
-        notes=(*data.notes, *folds.notes),
+        notes=(*data.notes, *getattr(task, "notes", ()), *folds.notes, *twins),
     )
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from sanmaru.config import Config
+from sanmaru.errors import nearest
 from sanmaru.tables.target_config import JointConfig, TargetConfig
 
+COLUMN_TYPES = ("number", "integer", "category", "text", "boolean", "date")
 MISSING_MARKERS = ("", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None", "?", "-")
+MISSING_WORDS = ("none", "NONE", ".", "--", "#N/A", "N.A.", "없음", "해당없음", "해당 없음", "미상", "결측")
+"""More texts that mean "no value" in a feature; a target may well have a class of that name."""
 
 
 class DataConfig(Config):
@@ -42,10 +47,26 @@ class DataConfig(Config):
     """Columns to learn from; where absent, all that have no other role and are not dropped."""
     drop: tuple[str, ...] = ()
     """Columns to leave out."""
-    missing: tuple[str, ...] = MISSING_MARKERS
-    """Cell texts that mean "no value"."""
+    missing: tuple[str, ...] = (*MISSING_MARKERS, *MISSING_WORDS)
+    """Cell texts that mean "no value". Words such as `없음` and `none` mean so in features only, not in the target."""
+    types: dict[str, str] = Field(default_factory=dict)
+    """What columns hold, where it is told wrongly: `number`, `integer`, `category`, `text`, `boolean`, `date`, or a
+    format of dates: `{zip: category, joined: "%d.%m.%y"}`."""
+    duplicates: Literal["keep", "drop"] = "keep"
+    """Whether rows of a table that equal an earlier one in every column but the id are learned from."""
     encoding: str = "utf-8"
     """Text encoding of csv, tsv and jsonl files, e.g. `cp949` for many Korean office exports."""
+
+    @field_validator("types")
+    @classmethod
+    def _known_types(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, kind in value.items():
+            if kind not in COLUMN_TYPES and not re.search(r"%[a-zA-Z]", kind):
+                raise ValueError(
+                    f"column {name!r} cannot be {kind!r}. {nearest(kind, COLUMN_TYPES)} Or give a format of dates, "
+                    'such as "%Y%m%d"'
+                )
+        return value
 
     @field_validator("target", "features", "drop", "missing", mode="before")
     @classmethod

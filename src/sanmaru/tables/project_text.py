@@ -37,6 +37,11 @@ def project_text(proposal: Proposal) -> str:
         if part in content:
             lines += ["", *(_comment(_TITLES[part], 0) if part in _TITLES else []), f"{part}:"]
             lines += _part(part, content[part], proposal)
+    if "features" in content:
+        title = "Columns made of other columns, learned inside each fold; the report says what each step gains."
+        lines += ["", *_comment(title, 0), "features:"]
+        for place, step in enumerate(content["features"]):
+            lines += [*_comment(proposal.why[f"features.{place}"], 2), f"  - {_scalar(step)}"]
     lines += ["", *_comment(proposal.why.get("metric", ""), 0), f"metric: {content['metric']}"]
     return "\n".join(lines) + "\n"
 

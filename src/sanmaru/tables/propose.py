@@ -16,6 +16,7 @@ from sanmaru.tables import pictures
 from sanmaru.tables.config import MISSING_MARKERS
 from sanmaru.tables.profile import Profile, profile
 from sanmaru.tables.propose_people import propose_people, recognise
+from sanmaru.tables.propose_table import ALL_MARKERS, odd_reasons, steps
 from sanmaru.tables.propose_training import metric, network
 from sanmaru.tables.raw import Raw, form_of, read_raw
 from sanmaru.tables.roles_guess import Guess, guess_group, guess_id, guess_image, guess_target, guess_time
@@ -81,7 +82,7 @@ def propose(
         )
     raw = read_raw(path, encoding=encoding)
     tested = None if test is None else read_raw(test.resolve(), encoding=encoding, labelled=False)
-    found = _Found(path, raw, profile(raw.table, MISSING_MARKERS), None if tested is None else tested.table.columns)
+    found = _Found(path, raw, profile(raw.table, ALL_MARKERS), None if tested is None else tested.table.columns)
     if is_folder:
         found.by_folder(target)
     else:
@@ -112,6 +113,11 @@ def propose(
         if found.rows < 300:
             content["model"] = {"kind": "linear"}
             found.why["model.kind"] = f"{found.rows} rows are few for trees. Compare with: model.kind=lightgbm."
+        proposed = steps(found.columns, found.features())
+        if proposed:
+            content["features"] = [step for step, _ in proposed]
+            found.why |= {f"features.{place}": why for place, (_, why) in enumerate(proposed)}
+        found.why |= odd_reasons(raw.table, found.columns, found.features(), found.target, found.id)
     ratio = found.ratio if found.classes else None
     content["metric"] = metric(found.columns[found.target], found.why, ratio=ratio, ranked=not found.image)
     return Proposal(
@@ -206,6 +212,8 @@ class _Found:
             self.target = found.name
             sure = "Chosen because" if self.sure else "Guessed, because"
             self.why["data.target"] = f"{sure} {found.why}." + ("" if self.sure else " Is it? Else name it here.")
+        # A class may be called `none`; in a target only plain markers mean that there is no value.
+        self.columns |= profile(self.raw.table.select(self.target), MISSING_MARKERS)
         column = self.columns[self.target]
         if column.distinct < 2:
             raise DataError(
@@ -264,6 +272,11 @@ class _Found:
                 self.remarks.append(Remark(name, f"holds {kind}, not single values, and cannot be learned from", False))
         if not self.image and not [name for name in features if name not in self.drop]:
             raise DataError(f"{self.path}: no column is left to learn {self.target!r} from.")
+
+    def features(self) -> list[str]:
+        """Columns to learn from."""
+        roles = {self.target, self.id, self.image, self.time, self.group, *self.drop}
+        return [name for name in self.columns if name not in roles]
 
     def _find_images(self, images: Path | None) -> None:
         cells = self.columns[str(self.image)].values.drop_nulls().head(20)

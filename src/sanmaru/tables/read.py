@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from sanmaru.errors import DataError
+from sanmaru.errors import DataError, nearest
 from sanmaru.files import sha256
 from sanmaru.tables import person_folders, pictures, types
-from sanmaru.tables.config import DataConfig
+from sanmaru.tables.config import MISSING_WORDS, DataConfig
 from sanmaru.tables.contract import Column, Quarantine, Violation
 from sanmaru.tables.find_roles import Part, find_roles
 from sanmaru.tables.joint import learn_joint
+from sanmaru.tables.odd import Oddity, oddities, told, twins
 from sanmaru.tables.raw import Raw, form_of, read_raw
 from sanmaru.tables.roles import ROW_ID, Roles
 from sanmaru.tables.target_config import TargetConfig
@@ -38,7 +39,9 @@ class Dataset:
     columns: tuple[Column, ...]
     """Records of the features, in the order of `roles.features`."""
     notes: tuple[str, ...] = ()
-    """Sentences on what was left out on the way, such as files that are no pictures."""
+    """Sentences on what was left out on the way, such as files that are no pictures, and how odd cells were read."""
+    oddities: tuple[Oddity, ...] = ()
+    """How the cells of features were written, where that is not plain."""
 
 
 def read_data(
@@ -93,10 +96,15 @@ def read_data(
         reader.add_group(roles.group)
     if roles.time:
         reader.add_time(roles.time)
+    for name in data.types:
+        if name not in raw.table.columns:
+            raise DataError(f"{path} has no column {name!r} (data.types). {nearest(name, raw.table.columns)}")
     known = {column.name: column for column in columns or ()}
     records = [reader.add_feature(name, known.get(name)) for name in roles.features]
     for name in aside:
         reader.add_aside(name)
+    if part == "train" and task == "tabular" and data.duplicates == "drop":
+        reader.drop_duplicates()
     table, quarantine = reader.finish()
     table, roles = _with_joint(table, roles, data, path, task=task, part=part)
     kept = [types.describe(record, table[record.name]) for record in records if record is not None]
@@ -107,7 +115,8 @@ def read_data(
         quarantine=quarantine,
         fingerprint=_fingerprint(path, table, roles.image),
         columns=tuple(kept),
-        notes=(*raw.notes, *reader.notes),
+        notes=(*raw.notes, *reader.notes, *told(reader.oddities)),
+        oddities=tuple(reader.oddities),
     )
 
 
@@ -145,6 +154,7 @@ class _Reader:
     part: Part
     out: dict[str, pl.Series] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    oddities: list[Oddity] = field(default_factory=list)
     _broken: list[Violation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -214,12 +224,15 @@ class _Reader:
         self._set_aside(missing.to_numpy(), name, "missing-image", f"there is no file {{value}} in {folder}")
 
     def add_target(self, name: str) -> None:
-        cells = self._cells(name)
+        markers = [text for text in self.data.missing if text not in MISSING_WORDS]
+        cells = types.clean(self.raw.table[name], markers)
         self._refuse_nested(cells, "target")
-        column = types.detect(cells, booleans=False)
+        column = self._told(cells) or types.detect(cells, booleans=False)
         if column.kind == "date":
-            column = Column(name=name, kind="category")
-        converted = types.convert(cells, column.kind)
+            column = Column(name=name, kind="integer" if cells.dtype.is_integer() else "category")
+        if self.part == "train":
+            self.oddities += oddities(self.raw.table[name], column, markers)
+        converted = types.convert(cells, column.kind, column.form)
         self.out[name] = converted.series
         if self.part == "train":
             if cells.null_count() == len(cells):
@@ -238,7 +251,7 @@ class _Reader:
         if name == ROW_ID and name not in self.raw.table.columns:
             return  # the rows' own order, which the id holds already
         cells = self._cells(name)
-        column = types.detect(cells)
+        column = self._told(cells) or types.detect(cells)
         if column.kind not in ("date", "integer", "number"):
             example = cells.drop_nulls().head(1).to_list()
             raise DataError(
@@ -263,11 +276,27 @@ class _Reader:
                 f"column {name!r} holds {cells.dtype} and was left out: only single values can be learned"
             )
             return None
-        column = known or types.detect(cells)
+        column = known or self._told(cells) or types.detect(cells)
+        if self.part == "train":
+            self.oddities += oddities(self.raw.table[name], column, self.data.missing)
         converted = types.convert(cells, column.kind, column.form)
         self.out[name] = converted.series
         self._not_of_kind(converted, column)
         return column
+
+    def _told(self, cells: pl.Series) -> Column | None:
+        """What the project file says the column holds."""
+        wanted = self.data.types.get(cells.name)
+        return None if wanted is None else types.told(cells, wanted)
+
+    def drop_duplicates(self) -> None:
+        """Set rows aside that equal an earlier usable one in every column but the id."""
+        usable = pl.Series(self.usable)
+        found = twins(pl.DataFrame(list(self.out.values())).filter(usable), self.roles)
+        later = np.zeros(len(self.usable), dtype=bool)
+        later[self.usable] = (found.is_not_null() & ~found.is_first_distinct()).to_numpy()
+        reason = "the row equals an earlier one in every column but the id (data.duplicates: drop)"
+        self._set_aside(later, self.roles.id, "duplicate-row", reason)
 
     def add_aside(self, name: str) -> None:
         if name in self.raw.table.columns and name not in self.out:

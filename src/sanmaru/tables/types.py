@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -76,6 +76,25 @@ def detect(series: pl.Series, *, booleans: bool = True) -> Column:
     kind, form = _kind(series, booleans)
     is_date = kind == "date"
     return Column(name=series.name, kind=kind, date_format=form if is_date else None, unit=None if is_date else form)
+
+
+def told(series: pl.Series, wanted: str) -> Column:
+    """Return the record of a cleaned column whose kind the project file says (`data.types`).
+
+    Args:
+        series: As `clean` returns it.
+        wanted: A kind, or a format of dates.
+    """
+    cells = series.drop_nulls() if series.dtype == pl.String else pl.Series(series.name, [], dtype=pl.String)
+    if "%" in wanted:
+        return Column(name=series.name, kind="date", date_format=wanted)
+    if wanted == "date":
+        return Column(name=series.name, kind="date", date_format=dates.find_format("date", cells, 0.5))
+    unit = None
+    if wanted in ("number", "integer"):
+        sample = cells.gather_every(max(1, len(cells) // 1000))
+        unit = quantities.find_unit(sample.filter(parse_numbers(sample).is_null()).to_list(), 0.5)
+    return Column(name=series.name, kind=cast(Kind, wanted), unit=unit)
 
 
 def describe(column: Column, series: pl.Series) -> Column:

@@ -26,6 +26,8 @@ ProblemType = Literal["auto", "regression", "classification"]
 
 FEW_VALUES = 20
 """Distinct whole numbers up to which a target is taken as classes."""
+MOSTLY_EMPTY = 0.95
+"""Fraction of missing values above which a column is named in the notes."""
 ROWS_PER_VALUE = 10
 """Rows per distinct whole number that classes need on average."""
 
@@ -109,6 +111,19 @@ class Tabular(BaseScoredTask):
         steps = open_steps(features, table, schema, missing, gain=features_gain)
         metrics = _ordered(usual_metrics(output, target), output)
         return cls(roles, output, metrics, schema, reason=reason, steps=steps)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on columns that carry nothing, or next to nothing."""
+        out = []
+        if self.schema.dropped:
+            named = "; ".join(f"{name}: {reason}" for name, reason in self.schema.dropped)
+            out.append(f"{len(self.schema.dropped)} columns carry nothing and were left out ({named})")
+        empty = [one for one in self.schema.features if one.missing_fraction > MOSTLY_EMPTY]
+        if empty:
+            named = ", ".join(f"{one.name} ({one.missing_fraction:.1%})" for one in empty)
+            out.append(f"{len(empty)} columns are mostly empty and were kept ({named}); data.drop leaves them out")
+        return tuple(out)
 
     @cached_property
     def encoder(self) -> Encoder:
