@@ -28,8 +28,8 @@ _PARTS = {
 SLOW = 0.9
 """Below this honest fraction the report says what to do."""
 _FASTER = {
-    "augment": "Augmentation holds the network up: leave out what the contact sheet shows to be of no use, first of all "
-    "blur, noise and JPEG.",
+    "augment": "Augmentation holds the network up: leave out what the contact sheet shows to be of no use, "
+    "blur, noise and JPEG first.",
     "gather": "Pictures do not lie where batches are made: a smaller model.image_size keeps them in memory.",
 }
 
