@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from sanmaru.training.augment_holes import Holes, cover, draw_holes, mask
+from sanmaru.training.augment_holes import Holes, cover, draw_holes, kept
 from sanmaru.training.augment_names import parameters
 
 
@@ -10,6 +10,10 @@ def draw(n: int, seed: int = 0, **steps: object) -> Holes:
     drawn = draw_holes({name: parameters(name, given) for name, given in steps.items()}, n, generator)
     assert drawn is not None
     return drawn
+
+
+def mask(holes: Holes, height: int, width: int) -> torch.Tensor:
+    return kept(holes, height, width) == 0
 
 
 def test_a_grid_drops_the_share_that_its_ratio_says() -> None:

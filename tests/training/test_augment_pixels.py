@@ -35,12 +35,19 @@ def draw(n: int, **steps: object) -> Pixels:
 def test_the_blur_is_scipys(photograph: np.ndarray) -> None:
     sigmas = [0.3, 1.0, 2.5, 7.0]
     images = batch(photograph).repeat(len(sigmas), 1, 1, 1)
-    out = blurred(images, torch.tensor(sigmas))
+    out = blurred(images, torch.tensor(sigmas), 40)
     for picture, sigma in zip(out.numpy(), sigmas, strict=True):
         expected = ndimage.gaussian_filter(
             photograph.astype(float), (sigma, sigma, 0), mode="reflect", truncate=8, axes=(0, 1, 2)
         )
         np.testing.assert_allclose(picture.transpose(1, 2, 0), expected, atol=0.05)
+
+
+def test_a_wide_blur_of_a_tiny_picture_is_its_mean() -> None:
+    images = torch.rand(3, 3, 5, 4) * 255
+    out = apply_pixels(images.clone(), Pixels(sigma=torch.tensor([10.0, 0.0, 10.0])), None)
+    torch.testing.assert_close(out[0], images[0].mean((1, 2), keepdim=True).expand(3, 5, 4), atol=20, rtol=0)
+    assert torch.equal(out[1], images[1])
 
 
 @pytest.mark.parametrize("quality", [10, 30, 50, 75, 95])

@@ -62,25 +62,26 @@ def draw_holes(steps: dict[str, dict[str, float]], n: int, generator: torch.Gene
 
 def cover(batch: Tensor, holes: Holes) -> Tensor:
     """Set the holes of a normalised batch (B, C, H, W) to zero, in place."""
-    return batch.masked_fill_(mask(holes, *batch.shape[2:])[:, None], 0)
+    return batch.mul_(kept(holes, *batch.shape[2:])[:, None])
 
 
-def mask(holes: Holes, height: int, width: int) -> Tensor:
-    """Return where the holes are, bool (B, H, W): a pixel is gone when its centre lies in a hole."""
+def kept(holes: Holes, height: int, width: int) -> Tensor:
+    """Return float32 (B, H, W): 0 where a pixel's centre lies in a hole, else 1."""
     found = []
     if holes.grid is not None:
         cell, hole, *shifts = holes.grid.chunk(4, 1)
         across, down = (
-            torch.remainder(_centres(side, hole) + shift, cell) < hole
+            (torch.remainder(_centres(side, hole) + shift, cell) < hole).float()
             for side, shift in zip((width, height), shifts, strict=True)
         )
-        found.append(down[:, :, None] & across[:, None, :])
+        found.append((down, across))
     if holes.box is not None:
         left, top, right, bottom = holes.box.chunk(4, 1)
         x, y = _centres(width, left), _centres(height, top)
-        across, down = (x >= left) & (x < right), (y >= top) & (y < bottom)
-        found.append(down[:, :, None] & across[:, None, :])
-    return found[0] if len(found) == 1 else found[0] | found[1]
+        found.append((((y >= top) & (y < bottom)).float(), ((x >= left) & (x < right)).float()))
+    # In numbers, not truth values: several times quicker on a CPU.
+    one, *others = (1 - down[:, :, None] * across[:, None, :] for down, across in found)
+    return one.mul_(others[0]) if others else one
 
 
 def _centres(side: int, like: Tensor) -> Tensor:

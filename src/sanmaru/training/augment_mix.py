@@ -76,7 +76,8 @@ def mix(batch: Tensor, labels: Tensor, drawn: Mixing) -> tuple[Tensor, Labels]:
         drawn: How; for this batch.
     """
     partner, share = drawn.partner.to(batch.device), drawn.share.to(batch.device)
-    others = batch[partner]
+    # Several times quicker than batch[partner], and channels stay last.
+    others = batch.permute(0, 2, 3, 1).index_select(0, partner).permute(0, 3, 1, 2)
     if drawn.box is None:
         out = torch.lerp(others, batch, share[:, None, None, None])
     else:

@@ -5,6 +5,7 @@ B batch, n pictures of an epoch, C channels, H height, W width.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -79,47 +80,46 @@ def apply_pixels(images: Tensor, drawn: Pixels, bank: Tensor | None) -> Tensor:
     """
     if drawn.sigma is not None and len(rows := drawn.sigma.nonzero().flatten()):
         which = rows.to(images.device)
-        images.index_copy_(0, which, blurred(images[which], drawn.sigma[rows].to(images.device)))
+        sigma = drawn.sigma[rows]
+        radius = min(math.ceil(4 * float(sigma.max())), *images.shape[2:])
+        images.index_copy_(0, which, blurred(images.index_select(0, which), sigma.to(images.device), radius))
     if drawn.std is not None and len(rows := drawn.std.nonzero().flatten()):
         assert drawn.place is not None
         assert bank is not None
         which = rows.to(images.device)
         numbers = images[0].numel()
-        normal = bank.as_strided((BANK, numbers), (1, 1))[drawn.place[rows].to(images.device)]
+        normal = bank.as_strided((BANK, numbers), (1, 1)).index_select(0, drawn.place[rows].to(images.device))
         noise = normal.mul_(drawn.std[rows, None].to(images.device)).view(len(rows), *images.shape[1:])
-        images.index_copy_(0, which, noise.add_(images[which]).clamp_(0, 255))
+        images.index_copy_(0, which, noise.add_(images.index_select(0, which)).clamp_(0, 255))
     if drawn.quality is not None and len(rows := drawn.quality.nonzero().flatten()):
         which = rows.to(images.device)
-        images.index_copy_(0, which, compress(images[which], drawn.quality[rows].to(images.device)))
+        images.index_copy_(0, which, compress(images.index_select(0, which), drawn.quality[rows].to(images.device)))
     return images
 
 
-def blurred(images: Tensor, sigma: Tensor) -> Tensor:
+def blurred(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
     """Blur each picture with a Gaussian of its own width, mirrored at the edges.
 
-    The two passes are matrix products: a row times a (W, W) matrix of weights, in which what falls outside is folded
-    back. So every picture may have its own width, and a wide one costs no more than a narrow one.
+    The weights of a picture are the same in all its pixels, so that a pass is a sum of shifted pictures: a third of the
+    time of a convolution with as many groups as there are planes.
 
     Args:
         images: float32 (B, C, H, W).
-        sigma: float32 (B,), in pixels, above 0.
+        sigma: float32 (B,), in pixels.
+        radius: Pixels after which the Gaussian ends; neither side may be smaller.
 
     Returns:
         float32 (B, C, H, W).
     """
-    n, channels, height, width = images.shape
-    across = torch.bmm(images.reshape(n, channels * height, width), _weights(width, sigma).mT)
-    turned = across.view(n, channels, height, width).transpose(2, 3).reshape(n, channels * width, height)
-    down = torch.bmm(turned, _weights(height, sigma).mT)
-    return down.view(n, channels, width, height).transpose(2, 3)
-
-
-def _weights(side: int, sigma: Tensor) -> Tensor:
-    """Return (B, side, side): row i holds the weights of all pixels in the blurred pixel i."""
-    at = torch.arange(side, device=sigma.device, dtype=torch.float32)
-    i, j = at[:, None], at[None, :]
-    scale = (-0.5 / sigma.clamp_min(1e-3) ** 2)[:, None, None]
-    # Pixel j, and its mirror images beyond the left edge and beyond the right one.
-    out = sum(torch.exp(scale * distance**2) for distance in (i - j, i + j + 1, 2 * side - 1 - i - j))
-    assert isinstance(out, Tensor)
-    return out / out.sum(2, keepdim=True)
+    at = torch.arange(radius + 1, device=sigma.device)
+    weights = torch.exp(-0.5 * (at / sigma.clamp_min(1e-3)[:, None]) ** 2)
+    weights /= (2 * weights.sum(1) - 1)[:, None]
+    for axis in (3, 2):
+        side = images.shape[axis]
+        start, end = images.narrow(axis, 0, radius), images.narrow(axis, side - radius, radius)
+        padded = torch.cat([start.flip(axis), images, end.flip(axis)], axis)
+        images = images * weights[:, 0, None, None, None]
+        for away in range(1, radius + 1):
+            both = padded.narrow(axis, radius - away, side) + padded.narrow(axis, radius + away, side)
+            images.addcmul_(both, weights[:, away, None, None, None])
+    return images

@@ -14,8 +14,12 @@ from torch import Tensor
 from sanmaru.training import augment
 from sanmaru.training.augment_holes import cover
 from sanmaru.training.augment_mix import mix
+from sanmaru.training.lent import LentArray, lend
 from sanmaru.training.mix import Labels
 from sanmaru.training.watch import Stopwatch
+
+CACHE_BYTES = 5 * 2**19
+"""Of float32 pictures per thread that are augmented at once on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,9 @@ class Epoch:
     drawn: augment.Draws
     """In the order of `parts`."""
 
-    def rows(self, part: int) -> slice:
-        """Return where the pictures of a batch stand in the epoch."""
-        start = sum(len(before) for before in self.parts[:part])
-        return slice(start, start + len(self.parts[part]))
+    def start(self, part: int) -> int:
+        """Return where the pictures of a batch begin in the epoch."""
+        return sum(len(before) for before in self.parts[:part])
 
 
 class ImageBatches:
@@ -66,6 +69,15 @@ class ImageBatches:
         device: torch.device | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
+        self._given = images, positions, labels
+        self._options: dict[str, Any] = {
+            "mean": mean,
+            "std": std,
+            "augmentations": augmentations,
+            "evaluation": evaluation,
+            "weights": weights,
+            "seed": seed,
+        }
         self.images = torch.from_numpy(images)
         self.positions = torch.from_numpy(np.ascontiguousarray(positions))
         self.labels = torch.from_numpy(np.ascontiguousarray(labels)).to(self.device)
@@ -85,6 +97,11 @@ class ImageBatches:
     def __len__(self) -> int:
         return len(self.positions)
 
+    def lend(self) -> LentImages:
+        """Return what makes the same batches in another process, such as one for another device."""
+        images, positions, labels = self._given
+        return LentImages(lend(images), positions, labels, self._options)
+
     def shuffled(self, batch_size: int, generator: torch.Generator, pieces: int = 1) -> Epoch:
         """Draw the order and the augmentations of one epoch: steps of `batch_size` rows, each in `pieces` batches."""
         if self.weights is None:
@@ -96,38 +113,23 @@ class ImageBatches:
 
     def take(self, epoch: Epoch, part: int, watch: Stopwatch | None = None) -> tuple[Tensor, Labels]:
         """Return one augmented batch: normalised float32 (B, 3, H, W), channels last in memory, and its labels."""
-        pictures = self._gather(epoch.parts[part])
-        if watch is not None:
-            watch.split("gather")
-        drawn = epoch.drawn.take(epoch.rows(part), self.device)
-        changed = augment.apply(pictures, drawn, self._mean)
-        if watch is not None:
-            watch.split("augment")
-        batch = self._normalised(changed)
-        if watch is not None:
-            watch.split("normalise")
-        labels: Labels = self.labels[epoch.parts[part].to(self.device)]
-        if drawn.holes is not None:
-            batch = cover(batch, drawn.holes)
+        index = epoch.parts[part]
+        batch = self._changed(index, epoch.drawn, epoch.start(part), watch)
+        labels = self.labels[index.to(self.device)]
         mixing = None if epoch.drawn.mixing is None else epoch.drawn.mixing[part]
-        if mixing is not None:
-            assert isinstance(labels, Tensor)
-            batch, labels = mix(batch, labels, mixing)
+        if mixing is None:
+            return batch, labels
+        mixed = mix(batch, labels, mixing)
         if watch is not None:
             watch.split("augment")
-        return batch, labels
+        return mixed
 
     def plain(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all pictures in order, as they are or changed by `evaluation`, in the same way in every pass."""
         parts = torch.split(torch.arange(len(self)), forward_batch(self.images.shape[1]))
         drawn = self._draw(self.evaluation, [len(part) for part in parts], torch.Generator().manual_seed(self.seed))
         for index in parts:
-            rows = slice(int(index[0]), int(index[-1]) + 1)
-            batch_draws = drawn.take(rows, self.device)
-            batch = self._normalised(augment.apply(self._gather(index), batch_draws, self._mean))
-            if batch_draws.holes is not None:
-                batch = cover(batch, batch_draws.holes)
-            yield batch, self.labels[index.to(self.device)]
+            yield self._changed(index, drawn, int(index[0])), self.labels[index.to(self.device)]
 
     def look(self, n: int, seed: int = 0) -> tuple[NDArray[np.uint8], Labels]:
         """Return what the network sees of n pictures, as one batch of an epoch: uint8 (n, H, W, 3) and their labels.
@@ -147,13 +149,62 @@ class ImageBatches:
         return augment.draw(augmentations, sizes, (channels, height, width), generator, self.device)
 
     def _gather(self, index: Tensor) -> Tensor:
-        rows = self.images[self.positions[index.to(self.positions.device)]]
+        rows = self.images.index_select(0, self.positions[index.to(self.positions.device)])
         if rows.device != self.device:
             rows = rows.pin_memory().to(self.device, non_blocking=True)
         return rows
 
-    def _normalised(self, images: Tensor) -> Tensor:
-        return (images * self._scale).add_(self._shift).contiguous(memory_format=torch.channels_last)
+    def _changed(self, index: Tensor, drawn: augment.Draws, start: int, watch: Stopwatch | None = None) -> Tensor:
+        """Gather pictures, augment and normalise them, all but mixing.
+
+        Args:
+            index: Row numbers (B,).
+            drawn: Of an epoch.
+            start: Where the draws of these pictures begin in it.
+            watch: Books the parts.
+
+        Returns:
+            float32 (B, 3, H, W), channels last in memory.
+        """
+        height, width, channels = self.images.shape[1:]
+        out = torch.empty((len(index), channels, height, width), device=self.device, memory_format=torch.channels_last)
+        for some in torch.split(torch.arange(len(index)), self._at_once()):
+            first, last = int(some[0]), int(some[-1]) + 1
+            pictures = self._gather(index[first:last])
+            if watch is not None:
+                watch.split("gather")
+            draws = drawn.take(slice(start + first, start + last), self.device)
+            changed = augment.apply(pictures, draws, self._mean)
+            if watch is not None:
+                watch.split("augment")
+            normalised = torch.addcmul(self._shift, changed, self._scale)
+            if draws.holes is not None:
+                normalised = cover(normalised, draws.holes)
+            out[first:last] = normalised
+            if watch is not None:
+                watch.split("normalise")
+        return out
+
+    def _at_once(self) -> int:
+        """How many pictures are augmented together: on a CPU so many that they stay in its cache from pass to pass."""
+        if self.device.type != "cpu":
+            return max(1, len(self))
+        return max(1, CACHE_BYTES * torch.get_num_threads() // (4 * self.images[0].numel()))
+
+
+@dataclass(frozen=True)
+class LentImages:
+    """Batches of pictures on their way to another process; memory-mapped pictures stay where they are."""
+
+    images: LentArray | NDArray[Any]
+    positions: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    options: dict[str, Any]
+
+    def open(self, device: torch.device) -> ImageBatches:
+        """Make the batches on a device of this process."""
+        images = self.images.open() if isinstance(self.images, LentArray) else self.images
+        return ImageBatches(images, self.positions, self.labels, **self.options, device=device)
 
 
 def forward_batch(side: int) -> int:
