@@ -20,6 +20,7 @@ from sanmaru.tasks.image_classification.backbones.table import ALIASES, BACKBONE
 from sanmaru.tasks.image_classification.backbones.vit import vit_patch
 from sanmaru.tasks.image_classification.config import NetworkConfig
 from sanmaru.tasks.image_classification.export import export_onnx
+from sanmaru.tasks.image_classification.restored import restore
 from sanmaru.tasks.image_classification.task import ImageClassification
 from sanmaru.training.config import TrainConfig
 
@@ -340,3 +341,9 @@ def test_pretrained_backbones_are_fitted_and_exported(
     loaded = task.load_estimator(tmp_path / "saved").forward(array)
     np.testing.assert_allclose(loaded, estimator.forward(array), atol=1e-4)
     np.testing.assert_allclose(np.exp(loaded).sum(axis=1), 1, atol=1e-4)  # averaged views give log-probabilities
+    (tmp_path / "zoo").rename(tmp_path / "gone")  # a trained network is opened again without what it began from
+    with torch.no_grad():
+        plain = restore(tmp_path / "saved")(torch.from_numpy(array))
+        mirrored = restore(tmp_path / "saved")(torch.from_numpy(array[:, :, ::-1].copy()))
+    averaged = (plain.softmax(dim=1) + mirrored.softmax(dim=1)) / 2
+    np.testing.assert_allclose(np.exp(loaded), averaged.numpy(), atol=1e-4)

@@ -33,7 +33,9 @@ def restore(folder: Path, near: Iterable[Path] = ()) -> nn.Module:
     config = NetworkConfig.model_validate(content["config"])
     joint = None if content["joint"] is None else JointTarget.from_json(content["joint"])
     heads = Heads(config.heads, content["classes"], joint)
-    network = headed([build(config, width, near).network for width in heads.network_widths], heads)
+    architecture = content.get("architecture")  # of pretrained weights, which are then not asked for again
+    networks = [build(config, width, near, architecture).network for width in heads.network_widths]
+    network = headed(networks, heads)
     try:
         network.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, RuntimeError) as error:
