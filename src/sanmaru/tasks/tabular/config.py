@@ -90,4 +90,38 @@ class LinearConfig(BaseTabularModel):
     class_weights: ClassWeights = "none"
 
 
-TabularModelConfig = Annotated[LightGBMConfig | CatBoostConfig | LinearConfig, Field(discriminator="kind")]
+class NeighboursConfig(BaseTabularModel):
+    """The training rows most like a row predict it."""
+
+    kind: Literal["neighbours"] = "neighbours"
+    n_neighbours: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """How many count; `auto` picks it inside the fold, by the named metric, with cross-validation."""
+    weights: Literal["uniform", "distance"] = "distance"
+    """`distance` weighs a neighbour by the inverse of its distance."""
+    metric: Literal["euclidean", "manhattan"] = "euclidean"
+    target_transform: Transform = "auto"
+    """`log` learns the logarithm of a number; `auto` does so where the metric is rmsle."""
+    quantiles: Quantiles = ()
+    """Levels in (0, 1) to predict beside a number, such as [0.1, 0.5, 0.9]."""
+
+
+class TableNetworkConfig(BaseTabularModel):
+    """A small residual network on embedded numbers and categories; `train` says how it is trained."""
+
+    kind: Literal["network"] = "network"
+    width: Annotated[int, Field(ge=4)] = 128
+    blocks: Annotated[int, Field(ge=0)] = 2
+    members: Annotated[int, Field(ge=1)] = 8
+    """Members that share all blocks and are averaged: an ensemble for little more than the price of one."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    frequency: Annotated[float, Field(ge=0)] = 0.3
+    """Spread of the first frequencies by which numbers are embedded; 0 takes numbers as they are."""
+    target_transform: Transform = "auto"
+    """`log` learns the logarithm of a number; `auto` does so where the metric is rmsle."""
+    quantiles: Quantiles = ()
+    """Levels in (0, 1) to predict beside a number, such as [0.1, 0.5, 0.9]."""
+
+
+TabularModelConfig = Annotated[
+    LightGBMConfig | CatBoostConfig | LinearConfig | NeighboursConfig | TableNetworkConfig, Field(discriminator="kind")
+]
