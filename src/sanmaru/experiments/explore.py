@@ -139,6 +139,7 @@ def _read(project: Project) -> tuple[Source, dict[str, Any]]:
         split=file.split.kind,
         about=file.problem,
         train_name=file.data.train,
+        oddities=train.oddities,
     )
     return source, {"columns": train.columns, "missing": file.data.missing}
 

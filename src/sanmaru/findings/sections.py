@@ -11,12 +11,13 @@ from sanmaru.findings.overview import overview
 from sanmaru.findings.quarantine import quarantined
 from sanmaru.findings.shift import shift
 from sanmaru.findings.source import Source
+from sanmaru.findings.written import written
 from sanmaru.html.blocks import Section
 
 
 def opening_sections(source: Source) -> list[Section]:
-    """Return what stands first: how much data there is and what could not be used."""
-    return [section for section in (overview(source), quarantined(source)) if section is not None]
+    """Return what stands first: how much data there is, what could not be used, and how odd cells were read."""
+    return [section for section in (overview(source), quarantined(source), written(source)) if section is not None]
 
 
 def general_sections(source: Source) -> list[Section]:

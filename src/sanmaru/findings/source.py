@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from sanmaru.tables.contract import Column, Quarantine
+from sanmaru.tables.odd import Oddity
 from sanmaru.tables.roles import Roles
 
 
@@ -26,6 +27,8 @@ class Source:
     about: str = ""
     """What the project says of its problem."""
     train_name: str = "train"
+    oddities: Sequence[Oddity] = ()
+    """How the cells of the training table were written, where that is not plain."""
     classes: bool | None = None
     """Whether the target is a class rather than a number; told from its type where absent."""
 

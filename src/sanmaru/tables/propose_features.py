@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-MANY = 20
-"""Different values from which a column of categories is encoded by its target."""
+MANY = 50
+"""Different values, each in two rows at least, from which a column of categories is encoded by its target."""
 _LATITUDE = re.compile(r"^(.*[\W_])?(lat|latitude|위도)([\W_].*)?$", re.IGNORECASE)
 _LONGITUDE = re.compile(r"^(.*[\W_])?(lon|lng|long|longitude|경도)([\W_].*)?$", re.IGNORECASE)
 _CYCLES = (
@@ -31,6 +31,7 @@ class Looks:
     """Different values that occur at least twice, of a category."""
     low: float | None = None
     high: float | None = None
+    missing_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,15 @@ def propose_steps(columns: Sequence[Looks]) -> list[ProposedStep]:
                 f"{where[0]} and {where[1]} are coordinates: what the nearest rows hold tells of a row.",
             )
         )
-    dates = [column.name for column in columns if column.kind == "date"]
-    if dates:
+    dates = [column.name for column in columns if column.kind == "date" and column.missing_share < 0.5]
+    if len(dates) > 1:
         out.append(
-            ProposedStep({"dates": {"columns": dates}}, "Quarter, week, weekend and the days between dates, beside "
-                         "the year, month, day and weekday that every model gets.")
-        )  # fmt: skip
+            ProposedStep(
+                {"dates": {"columns": dates}},
+                "The days between dates, and quarter, week and weekend beside the year, month, day and weekday that "
+                "every model gets.",
+            )
+        )
     texts = [column.name for column in columns if column.kind == "text"]
     if texts:
         out.append(ProposedStep({"tfidf": {"columns": texts, "terms": 50}}, "Free text: its most frequent words."))

@@ -71,4 +71,5 @@ def _looks(column: Profile) -> Looks:
         distinct=again,
         low=low,
         high=high,
+        missing_share=column.missing_share,
     )

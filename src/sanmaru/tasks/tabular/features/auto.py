@@ -22,4 +22,5 @@ def looks_of(feature: Feature) -> Looks:
         distinct=len(feature.categories),
         low=feature.low,
         high=feature.high,
+        missing_share=feature.missing_fraction,
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from sanmaru.tables.propose_features import MANY
 from sanmaru.tasks.tabular.features.config import CountEncodingConfig
 from sanmaru.tasks.tabular.features.keys import Lookup
 from sanmaru.tasks.tabular.features.rows import Known, Places, named
-from sanmaru.tasks.tabular.features.target_encoding import MANY, inside
+from sanmaru.tasks.tabular.features.target_encoding import inside
 
 
 class CountEncoding:

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from sanmaru.tables.propose_features import MANY
 from sanmaru.tasks.tabular.features.config import TargetEncodingConfig
 from sanmaru.tasks.tabular.features.keys import Lookup
 from sanmaru.tasks.tabular.features.rows import Known, Places, named
-
-MANY = 20
-"""Categories from which a column is encoded where none is named."""
 
 
 class TargetEncoding:
