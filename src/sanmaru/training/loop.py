@@ -27,6 +27,7 @@ from sanmaru.training.context import Context
 from sanmaru.training.epoch import Batches, EpochRunner, epoch_seed, train_mode
 from sanmaru.training.evaluate import evaluate
 from sanmaru.training.optimizers import ParameterGroup, make_optimizer
+from sanmaru.training.parallel import Orders, at_rest, crew_of, lent, pick_devices
 from sanmaru.training.precision import pick_precision
 from sanmaru.training.step import Learner
 from sanmaru.training.watch import Clock, HonestFraction
@@ -139,58 +140,86 @@ def train_network(
         state = _State(**saved)
         context.note(f"continued after epoch {state.epoch}")
 
-    learner = Learner(network, optimizer, loss, precision=precision, clip=config.clip)
-    if state.scaler:
-        learner.scaler.load_state_dict(state.scaler)
-    runner = EpochRunner(learner, train, config, context.seed, batch_size=state.batch_size)
-    honest = HonestFraction(
-        network,
-        lambda net: Learner(net, make_optimizer(net, config, groups), loss, precision=precision, clip=config.clip),
-        device,
-        runner.total,
-    )
+    def orders() -> Orders:
+        return Orders(
+            network=at_rest(network),
+            optimizer=optimizer.state_dict(),
+            scaler=state.scaler,
+            loss=at_rest(loss),
+            train=lent(train),
+            groups=None if groups is None else tuple(groups),
+            config=config,
+            seed=context.seed,
+            epoch=state.epoch,
+            batch_size=state.batch_size,
+            threads=threads,
+        )
+
     stopped = state.finished or "epochs"
     context.progress(state.epoch, config.epochs)
-    while state.epoch < config.epochs and not state.finished:
-        if _patience_spent(state, config) and selects:
-            stopped = "early stopping"
-            break
-        if context.deadline_s is not None and time.monotonic() > context.deadline_s and state.epoch > 0:
-            stopped = "deadline"
-            break
-        clock = Clock(state.spent_s)
-        bare_before = honest.spent_s
-        train_loss = runner.run(state.epoch, honest=honest, average=average, note=context.note, in_step=in_step)
-        if not math.isfinite(train_loss):
-            raise UserError(
-                f"the training loss is {train_loss} in epoch {state.epoch + 1}: training has diverged. Try a smaller "
-                f"train.learning_rate (now {config.learning_rate:g}), or clip the gradient (train.clip)."
-            )
-        clock.split("training", less={"measuring": honest.spent_s - bare_before})
-        state.epoch += 1
-        curves = {"train_loss": train_loss, "learning_rate": runner.rate}
-        shown = {"train_loss": train_loss}
-        best = not selects
-        metric = None
-        if valid is not None:
-            valid_loss, logits = evaluate(scored, valid, loss, precision, to_scored)
-            assert truth is not None
-            metric = context.metric(truth, (to_metric or _softmax)(logits))
-            curves |= {"valid_loss": valid_loss, f"valid_{context.metric.name}": metric}
-            shown |= {"valid_loss": valid_loss, context.metric.name: metric}
-            if selects:
-                best = _select(state, metric, valid_loss, config, context)
-        clock.split("evaluation")
-        if best:
-            state.best_epoch, state.best_value = state.epoch, metric if selects else None
-        state.seconds += clock.seconds
-        state.honest = honest.details() if honest.pairs or not state.honest else state.honest
-        state.batch_size = runner.batch_size
-        state.scaler = learner.scaler.state_dict()
-        context.log(state.epoch, **curves, seconds=clock.seconds)
-        checkpoints.save(network, optimizer, state.__dict__, best=best, average=scored if average else None)
-        context.progress(state.epoch, config.epochs, unit="epoch", **shown)
-        clock.split("logging")
+    several = config.devices is not None and not state.finished
+    devices = (device, *pick_devices(config, context.device)[1:]) if several else (device,)
+    threads = max(1, torch.get_num_threads() // (len(devices) if device.type == "cpu" else 1))
+    with limited_threads(threads), crew_of(devices, orders) as crew:
+        learner = Learner(
+            network,
+            optimizer,
+            loss,
+            precision=precision,
+            clip=config.clip,
+            reduce=crew.reduce if crew.size > 1 else None,
+        )
+        if state.scaler:
+            learner.scaler.load_state_dict(state.scaler)
+        runner = EpochRunner(learner, train, config, context.seed, crew=crew, batch_size=state.batch_size)
+        honest = HonestFraction(
+            network,
+            lambda net: Learner(net, make_optimizer(net, config, groups), loss, precision=precision, clip=config.clip),
+            device,
+            runner.total,
+        )
+        while state.epoch < config.epochs and not state.finished:
+            if _patience_spent(state, config) and selects:
+                stopped = "early stopping"
+                break
+            if context.deadline_s is not None and time.monotonic() > context.deadline_s and state.epoch > 0:
+                stopped = "deadline"
+                break
+            crew.go_on(True)
+            clock = Clock(state.spent_s)
+            bare_before = honest.spent_s
+            train_loss = runner.run(state.epoch, honest=honest, average=average, note=context.note, in_step=in_step)
+            if not math.isfinite(train_loss):
+                raise UserError(
+                    f"the training loss is {train_loss} in epoch {state.epoch + 1}: training has diverged. Try a "
+                    f"smaller train.learning_rate (now {config.learning_rate:g}), or clip the gradient (train.clip)."
+                )
+            clock.split("training", less={"measuring": honest.spent_s - bare_before})
+            state.epoch += 1
+            curves = {"train_loss": train_loss, "learning_rate": runner.rate}
+            shown = {"train_loss": train_loss}
+            best = not selects
+            metric = None
+            if valid is not None:
+                valid_loss, logits = evaluate(scored, valid, loss, precision, to_scored)
+                assert truth is not None
+                metric = context.metric(truth, (to_metric or _softmax)(logits))
+                curves |= {"valid_loss": valid_loss, f"valid_{context.metric.name}": metric}
+                shown |= {"valid_loss": valid_loss, context.metric.name: metric}
+                if selects:
+                    best = _select(state, metric, valid_loss, config, context)
+            clock.split("evaluation")
+            if best:
+                state.best_epoch, state.best_value = state.epoch, metric if selects else None
+            state.seconds += clock.seconds
+            state.honest = honest.details() if honest.pairs or not state.honest else state.honest
+            state.batch_size = runner.batch_size
+            state.scaler = learner.scaler.state_dict()
+            context.log(state.epoch, **curves, seconds=clock.seconds)
+            checkpoints.save(network, optimizer, state.__dict__, best=best, average=scored if average else None)
+            context.progress(state.epoch, config.epochs, unit="epoch", **shown)
+            clock.split("logging")
+        crew.go_on(False)
     if not state.finished:
         if state.best_epoch != state.epoch:
             checkpoints.load_best(network, state.best_epoch)

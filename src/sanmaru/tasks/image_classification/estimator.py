@@ -132,7 +132,7 @@ class NetworkEstimator:
         with limited_threads(context.threads), torch.random.fork_rng():
             fit_rows = rows(train)
             valid_rows = rows(valid) if valid is not None and len(valid) else None
-            fitted = fit_network(Plan(self.config, self._train, heads), fit_rows, valid_rows, context)
+            fitted = fit_network(Plan(self.config, self._train, heads), fit_rows, valid_rows, context, build_s)
         self._network, self._normalisation = fitted.network, (fitted.mean, fitted.std)
         spread = np.linspace(0, len(train) - 1, min(8, len(train))).astype(np.int64)
         self._architecture = fitted.architecture

@@ -17,7 +17,8 @@ from sanmaru.tasks.image_classification.backbones import Built, build
 from sanmaru.tasks.image_classification.config import NetworkConfig
 from sanmaru.tasks.image_classification.heads import Heads, headed
 from sanmaru.training.batches import ImageBatches, balancing, channel_statistics
-from sanmaru.training.loop import Trained, epoch_seed, pick_device, train_network
+from sanmaru.training.loop import Trained, epoch_seed, train_network
+from sanmaru.training.parallel import pick_devices
 
 if TYPE_CHECKING:
     from sanmaru.metrics.base import Metric
@@ -64,7 +65,7 @@ class Fitted:
     """Of pretrained weights, from which `build` makes the network again without them."""
 
 
-def fit_network(plan: Plan, fit: Rows, valid: Rows | None, context: Context) -> Fitted:
+def fit_network(plan: Plan, fit: Rows, valid: Rows | None, context: Context, decode_s: float = 0.0) -> Fitted:
     """Build and train, with all random numbers from `context.seed`.
 
     Args:
@@ -72,10 +73,11 @@ def fit_network(plan: Plan, fit: Rows, valid: Rows | None, context: Context) -> 
         fit: Rows to learn from.
         valid: Rows that select the best epoch.
         context: Folder, seed, metric, progress.
+        decode_s: Seconds that building the cache of pictures took.
     """
     config, train, heads = plan.config, plan.train, plan.heads
     fits = _fits(heads, context)
-    pick = pick_device(train.device, context.device)
+    pick = pick_devices(train, context.device)[0]
     # The project folder is one of those above the fold's own: paths of the project file are relative to it.
     near = context.folder.resolve().parents
     normalisation: Normalisation | None = None
@@ -87,7 +89,7 @@ def fit_network(plan: Plan, fit: Rows, valid: Rows | None, context: Context) -> 
         built = build(config, one.width, near)
         normalisation = normalisation or _normalisation(built, fit, config)
         network = built.network.to(pick).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        ended.append(_train(built, plan, one, (fit, valid), normalisation))
+        ended.append(_train(built, plan, one, (fit, valid), normalisation, decode_s=0.0 if ended else decode_s))
         networks.append(network)
         trainable += built.trainable
     assert normalisation is not None
@@ -140,7 +142,13 @@ def _normalisation(built: Built, fit: Rows, config: NetworkConfig) -> Normalisat
 
 
 def _train(
-    built: Built, plan: Plan, one: _Fit, rows: tuple[Rows, Rows | None], normalisation: Normalisation
+    built: Built,
+    plan: Plan,
+    one: _Fit,
+    rows: tuple[Rows, Rows | None],
+    normalisation: Normalisation,
+    *,
+    decode_s: float,
 ) -> Trained:
     network, train, (fit, valid), (mean, std) = built.network, plan.train, rows, normalisation
     device = next(network.parameters()).device
@@ -193,6 +201,7 @@ def _train(
         to_scored=to_scored.to(device).eval(),
         truth=truth,
         groups=built.groups,
+        decode_s=decode_s,
     )
 
 
