@@ -1,4 +1,6 @@
-"""Tabular models against LightGBM and scikit-learn used plainly. Run: python benchmarks/tabular.py [--quick]
+"""Tabular models against LightGBM, CatBoost and scikit-learn used plainly.
+
+    python benchmarks/tabular.py [--quick] [--models "LightGBM, ours" ...] [--data adult ...]
 
 On each data set a fifth of the rows is kept aside by a fixed seed. Every model learns from the same other rows; ours
 takes a tenth of those to choose its number of trees. Three seeds draw three such fifths; figures are means, with the
@@ -28,7 +30,13 @@ from sanmaru.metrics.base import find_metric
 from sanmaru.tables.config import DataConfig
 from sanmaru.tables.read import Dataset, read_data
 from sanmaru.tasks.base import FitContext
-from sanmaru.tasks.tabular.config import LightGBMConfig, LinearConfig
+from sanmaru.tasks.tabular.config import (
+    CatBoostConfig,
+    LightGBMConfig,
+    LinearConfig,
+    NeighboursConfig,
+    TableNetworkConfig,
+)
 from sanmaru.tasks.tabular.task import Tabular
 from sanmaru.training.config import TrainConfig
 
@@ -51,7 +59,10 @@ class Result:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed, at most 2,000 rows, few calls")
-    quick = parser.parse_args().quick
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), metavar="MODEL")
+    parser.add_argument("--data", nargs="+", choices=[*FILES, "diabetes"], default=[*FILES, "diabetes"], metavar="NAME")
+    arguments = parser.parse_args()
+    quick = arguments.quick
     seeds = (0,) if quick else (0, 1, 2)
     warnings.filterwarnings("ignore")  # those of the plain pipelines
     print(f"LightGBM and scikit-learn on {THREADS} thread; Python {sys.version.split()[0]}; seeds {seeds}.\n")
@@ -59,6 +70,8 @@ def main() -> None:
     lines: list[str] = []
     several: list[str] = []
     for name, dataset in datasets():
+        if name not in arguments.data:
+            continue
         table = dataset.table.sample(min(2000, dataset.table.height), seed=0) if quick else dataset.table
         task = Tabular.open(table, dataset.roles, columns=dataset.columns, missing=DataConfig(train="").missing)
         metric = task.metrics[0]
@@ -67,7 +80,8 @@ def main() -> None:
         for seed in seeds:
             order = np.random.default_rng(seed).permutation(table.height)
             test, train = table[order[: table.height // 5]], table[order[table.height // 5 :]]
-            for model, run in MODELS.items():
+            for model in arguments.models:
+                run = MODELS[model]
                 result, fitted = run(task, train, test, seed)
                 found.setdefault(model, []).append(result)
                 kept[model] = fitted
@@ -77,6 +91,8 @@ def main() -> None:
             seconds = statistics.mean(result.fit_s for result in results)
             row = f"{statistics.mean(scores):.5g}{spread} | {seconds:.2f} | {results[-1].note}"
             print(f"| {name} | {table.height:,} | {metric} | {model} | {row} |", flush=True)
+        if not {"LightGBM, ours", "LightGBM, plain", "linear, ours"} <= set(kept):
+            continue
         trees = kept["LightGBM, ours"]
         several += batches(name, trees, trees.encode(table[:128]), rounds=5 if quick else 30)
         lines += single_rows(name, task, kept, table, rounds=5 if quick else 50)
@@ -107,9 +123,9 @@ def datasets() -> list[tuple[str, Dataset]]:
     return out
 
 
-def ours(config: Any) -> Callable[..., tuple[Result, Any]]:
+def ours(config: Any, training: TrainConfig | None = None) -> Callable[..., tuple[Result, Any]]:
     def run(task: Tabular, train: pl.DataFrame, test: pl.DataFrame, seed: int) -> tuple[Result, Any]:
-        estimator = task.estimator(config, TrainConfig())
+        estimator = task.estimator(config, training or TrainConfig())
         with tempfile.TemporaryDirectory() as folder:
             context = FitContext(
                 folder=Path(folder),
@@ -125,7 +141,9 @@ def ours(config: Any) -> Callable[..., tuple[Result, Any]]:
         outputs = estimator.forward(estimator.encode(test))
         score = task.score(test, task.predictions(test[task.roles.id], outputs))[task.metrics[0]]
         details = estimator.details()
-        note = f"{details['best_step']} rounds" if "best_step" in details else f"penalty {details['penalty']:.3g}"
+        notes = {"best_step": "{} rounds", "penalty": "penalty {:.3g}", "n_neighbours": "{} neighbours"}
+        notes["best_epoch"] = "{} epochs"
+        note = next(text.format(details[name]) for name, text in notes.items() if name in details)
         return Result(score, fit_s, note), estimator
 
     return run
@@ -147,6 +165,23 @@ def plain_lightgbm(task: Tabular, train: pl.DataFrame, test: pl.DataFrame, seed:
         model,
         X_test,
     )
+
+
+def plain_catboost(task: Tabular, train: pl.DataFrame, test: pl.DataFrame, seed: int) -> tuple[Result, Any]:
+    import catboost
+
+    X, X_test = frames(task, train, test, categories=False)
+    texts = [name for name in X if X[name].dtype == object]
+    for frame in (X, X_test):
+        frame[texts] = frame[texts].fillna("missing").astype(str)
+    regression = task.output.kind == "regression"
+    make = catboost.CatBoostRegressor if regression else catboost.CatBoostClassifier
+    model = make(cat_features=texts, thread_count=THREADS, random_seed=seed, verbose=False, allow_writing_files=False)
+    started = time.perf_counter()
+    model.fit(X, task.truth(train))
+    fit_s = time.perf_counter() - started
+    scored = model.predict(X_test) if regression else model.predict_proba(X_test)
+    return Result(find_metric(task.metrics[0])(task.truth(test), scored), fit_s, "1000 rounds, defaults"), None
 
 
 def plain_linear(task: Tabular, train: pl.DataFrame, test: pl.DataFrame, seed: int) -> tuple[Result, Any]:
@@ -196,6 +231,10 @@ def frames(task: Tabular, train: pl.DataFrame, test: pl.DataFrame, *, categories
 MODELS: dict[str, Callable[..., tuple[Result, Any]]] = {
     "LightGBM, ours": ours(LightGBMConfig()),
     "LightGBM, plain": plain_lightgbm,
+    "CatBoost, ours": ours(CatBoostConfig()),
+    "CatBoost, plain": plain_catboost,
+    "network, ours": ours(TableNetworkConfig(), TrainConfig(epochs=20, batch_size=256, learning_rate=2e-3)),
+    "neighbours, ours": ours(NeighboursConfig()),
     "linear, ours": ours(LinearConfig()),
     "linear, plain": plain_linear,
 }
@@ -209,7 +248,7 @@ def single_rows(name: str, task: Tabular, kept: dict[str, Any], table: pl.DataFr
     rows = table.select(names).head(80).to_dicts()
     trees, linear = kept["LightGBM, ours"], kept["linear, ours"]
     matrix = trees.encode_rows(rows)
-    booster = lightgbm.Booster(model_str=trees._text)
+    booster = lightgbm.Booster(model_str=trees._texts[0])
     model, frame = kept["LightGBM, plain"]
     predict = getattr(model, "predict_proba", model.predict)
     steps: dict[str, tuple[Callable[[int], Any], int]] = {
@@ -240,7 +279,7 @@ def batches(name: str, trees: Any, matrix: np.ndarray, rounds: int) -> list[str]
 
     from sanmaru.tasks.tabular import native
 
-    booster = lightgbm.Booster(model_str=trees._text)
+    booster = lightgbm.Booster(model_str=trees._texts[0])
     usual, lines = native.SMALL_BATCH, []
     for n in (1, 2, 4, 8, 32, 128):
         best = [float("inf")] * 3

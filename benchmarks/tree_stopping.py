@@ -1,4 +1,6 @@
-"""Which number should choose the number of trees? Run: python benchmarks/tree_stopping.py [--draws 20] [--data ../shared/data]
+"""Which number should choose the number of trees?
+
+    python benchmarks/tree_stopping.py [--draws 20] [--data ../shared/data]
 
 Each draw takes rows of adult (two classes) or generated rows (five classes), keeps a tenth of them to choose the
 number of trees with patience 100 as a fit does, grows that number on all of them, and scores on rows never seen. The
@@ -32,24 +34,22 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     args = parser.parse_args()
-    print(
-        "| data | rows | scored by | chosen by itself | by log loss | difference (standard error) | trees, itself / log loss |"
-    )
+    print("| data | rows | scored by | chosen by itself | by log loss | difference (standard error) | trees |")
     print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
     for n in (1000, 4000, 16000):
         for name in ("adult", "generated"):
             found: dict[str, list[tuple[float, float, int, int]]] = defaultdict(list)
             for draw in range(args.draws if n < 16000 else max(2, args.draws // 2)):
                 features, truth, categories = rows(name, draw, args.data)
-                one(found, features, truth, categories, n, draw)
+                one(found, (features, truth, categories), n, draw)
             for metric, values in found.items():
                 own, loss = (np.array([value[place] for value in values]) for place in (0, 1))
                 gain = (loss - own) * (1 if find_metric(metric).greater_is_better else -1)
                 error = gain.std(ddof=1) / np.sqrt(len(gain))
                 trees = [int(np.median([value[place] for value in values])) for place in (2, 3)]
                 print(
-                    f"| {name} | {n} | {metric} | {own.mean():.5f} | {loss.mean():.5f} | {gain.mean():+.5f} ({error:.5f}) "
-                    f"| {trees[0]} / {trees[1]} |",
+                    f"| {name} | {n} | {metric} | {own.mean():.5f} | {loss.mean():.5f} "
+                    f"| {gain.mean():+.5f} ({error:.5f}) | {trees[0]} / {trees[1]} |",
                     flush=True,
                 )
 
@@ -71,13 +71,15 @@ def rows(name: str, draw: int, data: Path) -> tuple[np.ndarray, np.ndarray, list
     return features, truth, []
 
 
-def one(found: dict, features: np.ndarray, truth: np.ndarray, categories: list[int], n: int, draw: int) -> None:
+def one(found: dict, drawn: tuple[np.ndarray, np.ndarray, list[int]], n: int, draw: int) -> None:
+    features, truth, categories = drawn
     classes = int(truth.max()) + 1
     held = np.arange(n) < n // 10
     test = slice(n, n + 10_000)
     parameters = {
         "objective": "binary" if classes == 2 else "multiclass", "learning_rate": 0.05, "lambda_l2": 1.0, "seed": draw,
-        "feature_fraction": 0.9, "min_data_per_group": int(min(100, max(5, n // 100))), "num_threads": 1, "verbosity": -1,
+        "feature_fraction": 0.9, "min_data_per_group": int(min(100, max(5, n // 100))), "num_threads": 1,
+        "verbosity": -1,
     }  # fmt: skip
     if classes > 2:
         parameters["num_class"] = classes

@@ -1,9 +1,8 @@
 """The scale on which a number is learned.
 
 Prices, counts and durations have heavy tails: on their logarithm an error of ten per cent weighs the same for a cheap
-and a dear row, which is what RMSLE and MAPE ask for. Quantiles pass through a rising function unharmed; a mean does
-not, so a model that is to predict means (RMSE, R²) on the logarithm gives their geometric kind, and predictions are
-corrected by the mean of exp(residual) (Duan, "Smearing estimate", JASA 78, 1983) where a model can tell it.
+and a dear row, which is what RMSLE asks for, and nearly what MAPE does. Quantiles and medians pass through a rising
+function unharmed. Means do not: for RMSE and R² the logarithm predicts too low, and so it has to be asked for by name.
 """
 
 from __future__ import annotations
@@ -28,8 +27,6 @@ class Scale:
 
     kind: Literal["none", "log"] = "none"
     shift: float = 0.0
-    factor: float = 1.0
-    """What the first output is multiplied by on the way back."""
 
     def forth(self, truth: np.ndarray) -> np.ndarray:
         """Return numbers float64 (n,) on the scale that is learned."""
@@ -39,9 +36,7 @@ class Scale:
         """Return outputs float32 (n, 1 + n_quantiles) in the target's own unit; quantiles are put in rising order."""
         values = scores
         if self.kind == "log":
-            values = np.exp(np.minimum(scores, _LARGEST))
-            values[:, 0] *= self.factor
-            values -= self.shift
+            values = np.exp(np.minimum(scores, _LARGEST)) - self.shift
         if values.shape[1] > 2:
             values = np.concatenate([values[:, :1], np.sort(values[:, 1:], axis=1)], axis=1)
         return values.astype(np.float32)
