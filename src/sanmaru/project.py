@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 
 from sanmaru.config import Config
 from sanmaru.errors import ProjectFileError, nearest
+from sanmaru.pipelines.config import PipelineConfig
 from sanmaru.tables.config import DataConfig, SplitConfig
 from sanmaru.tasks.image_classification.config import ImageModelConfig
 from sanmaru.tasks.image_classification.report_config import ReportConfig
@@ -61,6 +62,8 @@ class _ProjectFile(Config):
     seed: int = 7
     cluster: ClusterConfig = ClusterConfig()
     storage: StorageConfig = StorageConfig()
+    pipeline: PipelineConfig | None = None
+    """Steps that run for every data interval, tied by completion."""
 
     @field_validator("metric")
     @classmethod

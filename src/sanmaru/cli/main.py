@@ -25,10 +25,11 @@ COMMANDS = {
     "rollback": "Give production back to the version that held it before.",
     "models": "List registered models, versions, aliases, or the log of moves.",
     "serve": "Serve a registered model over HTTP; notices promotions by itself.",
+    "pipeline": "Run steps tied by completion: run, backfill, status, retry, schedule, watch.",
     "schema": "Print the JSON schema of the project file, for editors.",
     "demo": "Run the whole way on data that ships with scikit-learn.",
 }
-"""Name -> help. `cli/<name>.py` holds a typer function of that name."""
+"""Name -> help. `cli/<name>.py` holds a typer function of that name, or an `app` with several."""
 
 
 class _LazyGroup(TyperGroup):
@@ -44,6 +45,8 @@ class _LazyGroup(TyperGroup):
         if self._listing:
             return typer.main.get_command(_overview_entry(cmd_name))
         module = importlib.import_module(f"sanmaru.cli.{cmd_name}")
+        if hasattr(module, "app"):  # a command with commands of its own
+            return typer.main.get_command(module.app)
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         app.command(name=cmd_name)(getattr(module, cmd_name))
         return typer.main.get_command(app)

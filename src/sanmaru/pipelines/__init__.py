@@ -1,0 +1,1 @@
+"""Pipelines: steps tied by completion, never by the clock."""
