@@ -227,7 +227,7 @@ def test_the_time_of_the_fits_is_drawn_and_a_held_up_network_named() -> None:
     }
     bars = time_bars([{**one, "time_shares": {"step": 0.5, "evaluation": 0.4, "logging": 0.001}}, {}])
     assert bars is not None
-    assert list(bars.labels) == ["forward, backward and update", "evaluating after each epoch"]
+    assert list(bars.labels) == ["the step itself", "evaluation"]
     assert list(bars.series[0][1]) == [50.0, 40.0]
     assert time_bars([{}]) is None
     (finding,) = _held_up([one, one])

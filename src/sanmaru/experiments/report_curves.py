@@ -25,6 +25,14 @@ _PARTS = {
     "measuring": "measuring the bare step",
     "logging": "curves and checkpoints",
 }
+_SHORT = {
+    "step": "the step itself",
+    "plan": "drawing",
+    "decode": "reading pictures",
+    "measuring": "bare steps",
+    "logging": "curves, saving",
+}
+"""As `_PARTS`, for the margin of a chart."""
 SLOW = 0.9
 """Below this honest fraction the report says what to do."""
 _FASTER = {
@@ -81,7 +89,7 @@ def curves_section(run: Run, details: Sequence[Mapping[str, Any]]) -> Section | 
         f"Fold {number}: {event['text']}"
         for number, folder in enumerate(run.fold_folders())
         for event in read_events(folder / FILE_NAME)[0]
-        if event["kind"] == "note"
+        if event["kind"] == "note" and not event["text"].startswith("bottleneck:")  # the chart tells it
     ]
     blocks += [Text(note) for note in notes[:10]]
     lead = "Thick: the mean, as far as all folds go; thin: single folds." if charts else ""
@@ -173,8 +181,8 @@ def time_bars(details: Sequence[Mapping[str, Any]]) -> Bars | None:
     shown = [(name, share) for name, share in sorted(shares.items(), key=lambda part: -part[1]) if share >= 0.005]
     return Bars(
         title="Where the time of a fit went",
-        labels=[_PARTS.get(name, name) for name, _ in shown],
-        series=[("", [100 * share for _, share in shown])],
+        labels=[_SHORT.get(name, name) for name, _ in shown],
+        series=[("", [round(100 * share, 1) for _, share in shown])],
         value_label="% of the time",
     )
 

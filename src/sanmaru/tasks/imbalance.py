@@ -16,6 +16,8 @@ UNEQUAL = 1.5
 """Classes whose sizes differ by less are called equal."""
 HEAVY = 5.0
 """From this ratio of the largest class to the smallest on, doing nothing about it is a finding."""
+COSTLY = 2.0
+"""As `HEAVY`, where the rare classes are found clearly less often than the frequent ones."""
 FEW = 5
 """With fewer rows than this in a fold, a class's score there swings with each of them."""
 MOST_ROWS = 100
@@ -200,19 +202,21 @@ def _untreated(
     output: Output, order: np.ndarray, counts: np.ndarray, remedy: Remedy, recall: np.ndarray | None
 ) -> Sequence[Finding]:
     ratio = counts[order[-1]] / counts[order[0]]
-    if ratio < HEAVY or remedy.done:
+    if ratio < COSTLY or remedy.done:
         return []
     third = max(1, len(order) // 3)
     evidence = f"The smallest of {len(order)} classes has {counts[order[0]]:,} rows, the largest "
     evidence += f"{counts[order[-1]]:,} ({_ratio(ratio)}); every row counts the same and is seen once per epoch."
     costs = False
-    if recall is not None and not np.isnan(recall[order]).all():
+    if recall is not None and not np.isnan(recall[order[:third]]).all() and not np.isnan(recall[order[-third:]]).all():
         rare, frequent = (float(np.nanmean(recall[part])) for part in (order[:third], order[-third:]))
         costs = rare < frequent - 0.1
         evidence += (
             f" Recall of the rarest {_classes(third)} is {rare:.3f} on average, of the largest {_classes(third)} "
             f"{frequent:.3f}."
         )
+    if ratio < HEAVY and not costs:
+        return []
     return [
         Finding(
             title="Classes are unequal and nothing is done about it",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +60,8 @@ def confused_section(task: ImageClassification, table: pl.DataFrame, predictions
             source = rows[task.image][place]
             try:
                 if source is not None:
-                    caption = f"{ids[place]} ({probs[place, given]:.0%})"
+                    name = PurePath(str(ids[place])).name  # an id that is a path begins with the class
+                    caption = f"{probs[place, given]:.0%}\n{name}"
                     pictures.append(Picture(data=thumbnail(source, SIDE), caption=caption))
             except UnreadableImageError:
                 continue

@@ -53,7 +53,7 @@ def worst_mistakes(
     pictures, lost = [], []
     for number, place in enumerate(worst.tolist()):
         chosen = int(probs[place].argmax())
-        caption = f"{ids[place]}: {classes[truth[place]]}, taken for {classes[chosen]} ({probs[place, chosen]:.0%})"
+        caption = f"{classes[truth[place]]}, taken for {classes[chosen]} ({probs[place, chosen]:.0%})\n{ids[place]}"
         source = rows[task.image][place] if task.image in rows.columns else None
         try:
             if source is None:
@@ -66,7 +66,8 @@ def worst_mistakes(
     blocks: list[Block] = [Text(note)] if note else []
     blocks += [Pictures(title="", pictures=tuple(pictures))] if pictures else []
     if lost:
-        blocks.append(Text(f"Without their pictures, which are no longer there: {'; '.join(lost)}."))
+        named = "; ".join(caption.replace("\n", ", ") for caption in lost)
+        blocks.append(Text(f"Without their pictures, which are no longer there: {named}."))
     return Section(title=title, lead=lead, blocks=tuple(blocks))
 
 

@@ -80,7 +80,8 @@ def balance(classes: Sequence[str], codes: NDArray[np.int64]) -> Section:
                 severity="warning" if ratio >= 20 else "info",
                 evidence=f"{classes[largest]!r} has {counts[largest]:,} pictures, {classes[smallest]!r} has "
                 f"{counts[smallest]:,}: {ratio:.0f} to 1.",
-                advice="Choose by macro F1 rather than accuracy, split stratified, and try class_weights: balanced.",
+                advice="Choose by macro F1 rather than accuracy, and split stratified. Under Imbalance stands what the "
+                "project does about it.",
                 kind="class-imbalance",
             )
         )
