@@ -14,6 +14,7 @@ from tests.people import write_people
 from sanmaru.cli.compare import _print
 from sanmaru.experiments.compare import compare
 from sanmaru.experiments.ensemble import ensemble
+from sanmaru.experiments.events import FILE_NAME, learning_curve
 from sanmaru.experiments.runs import Run
 from sanmaru.experiments.train import train
 from sanmaru.packages.batch import predict_file
@@ -68,6 +69,13 @@ def test_all_formulations_are_scored_on_the_same_rows_folds_and_classes(runs: tu
     parts = cube.sum(axis=(2, 3)), cube.sum(axis=(1, 3)), cube.sum(axis=(1, 2))
     np.testing.assert_allclose(cube, np.einsum("ni,nj,nk->nijk", *parts), atol=1e-5)
     assert len(compare(project).entries) == 3
+
+
+def test_separate_networks_have_a_curve_each(runs: tuple[Project, dict[str, Run]]) -> None:
+    points = learning_curve(runs[1]["separate"].fold_folder(0) / FILE_NAME)
+    assert [point["step"] for point in points] == [1, 2]
+    for point in points:
+        assert {f"train_loss of {name}" for name in ("mask", "gender", "age")} <= set(point)
 
 
 def test_two_formulations_get_a_verdict_and_each_target_a_line(

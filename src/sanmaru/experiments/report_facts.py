@@ -28,7 +28,7 @@ def data_section(run: Run, task: Task) -> Section:
     usable = int(facts.get("rows", 0))
     roles = task.roles
     named = {
-        "target": ", ".join(roles.targets),
+        "target": ", ".join(roles.targets) + (f" ({' x '.join(roles.parts)})" if roles.parts else ""),
         "id": roles.id,
         "group": roles.group,
         "time": roles.time,

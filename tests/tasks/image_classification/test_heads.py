@@ -24,6 +24,7 @@ from sanmaru.tasks.base import FitContext
 from sanmaru.tasks.image_classification.bands import BandMap
 from sanmaru.tasks.image_classification.config import NetworkConfig
 from sanmaru.tasks.image_classification.heads import Heads
+from sanmaru.tasks.image_classification.restored import restore
 from sanmaru.tasks.image_classification.task import ImageClassification
 from sanmaru.training.config import LossConfig, TrainConfig
 
@@ -187,6 +188,9 @@ def test_the_three_formulations_are_fitted_saved_and_scored_on_the_same_classes(
     estimator.save(tmp_path / "saved")
     loaded = task.load_estimator(tmp_path / "saved")
     np.testing.assert_allclose(loaded.forward(array), logits, atol=1e-3)
+    with torch.no_grad():
+        again = restore(tmp_path / "saved")(torch.from_numpy(array)).numpy()
+    np.testing.assert_allclose(again, logits, atol=1e-4)
     predictions = task.predictions(table["file"], logits)
     assert predictions.columns == ["file", "shape_age", "shape", "age", "shape_age.probs", "shape_age.logits"]
     assert set(predictions["age"]) <= {"<30", "30-59", ">=60"}
