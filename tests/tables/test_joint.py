@@ -197,3 +197,10 @@ def test_a_target_may_be_a_name_a_list_or_a_mapping() -> None:
     assert both.targets[1].classes == ("false", "true")
     with pytest.raises(ValidationError, match="names 'y' more than once"):
         DataConfig.model_validate({"train": "t", "target": ["y", "y"]})
+
+
+def test_a_target_is_kept_as_it_was_written() -> None:
+    content = {"train": "t", "target": ["y", {"name": "z", "bands": [30, 60], "finer": 5}]}
+    kept = DataConfig.model_validate(content).model_dump(mode="json")
+    assert kept["target"] == content["target"]
+    assert DataConfig.model_validate(kept) == DataConfig.model_validate(content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from sanmaru.config import Config
 
@@ -62,6 +62,12 @@ class TargetConfig(Config):
                 + ("" if known else "; give `classes` too, in the same order")
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not said, so that reports and comparisons of runs show targets as people write them."""
+        fields = type(self).model_fields
+        return {k: v for k, v in handler(self).items() if k == "name" or getattr(self, k) != fields[k].default}
 
     @property
     def plain(self) -> bool:
