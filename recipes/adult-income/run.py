@@ -58,6 +58,7 @@ RECIPE = Recipe(
         "linear": ("model.kind=linear",),
     },
     tiny={"": ("split.folds=2",), "lightgbm": ("model.trees=20",), "catboost": ("model.trees=20",)},
+    tiny_variants=("trees and features", "catboost"),
     also=("accuracy", "macro_f1", "log_loss"),
     ensemble="greedy",
     minutes=4,

@@ -1,4 +1,4 @@
-"""What does a flat in Seoul sell for? From the public register of 2022, learned from the past to tell the weeks to come.
+"""What does a flat in Seoul sell for? From the public register of 2022, learned from the past for the weeks to come.
 
 python recipes/apartment-price/run.py            the whole recipe, about 6 minutes on two cores
 python recipes/apartment-price/run.py --tiny     does it run?
@@ -77,6 +77,7 @@ RECIPE = Recipe(
         "linear, log price and features": ("model.kind=linear", LOG, PLACE),
     },
     tiny={"": ("split.folds=2",), "lightgbm": ("model.trees=20",), "catboost": ("model.trees=20",)},
+    tiny_variants=("trees, log price and features", "linear, log price and features"),
     also=("mae", "mape", "rmsle"),
     ensemble="greedy",
     minutes=6,

@@ -41,6 +41,7 @@ def prepare(folder: Path, tiny: bool) -> Mapping[str, Any]:
 
 
 PLACE = "features=[{neighbours: {columns: [latitude, longitude], k: [5, 25]}}, {ratios: auto}]"
+SLOW = ("model.learning_rate=0.02", "model.trees=4000", "model.feature_fraction=0.6")
 
 RECIPE = Recipe(
     home=Path(__file__).parent,
@@ -58,6 +59,7 @@ RECIPE = Recipe(
         "linear and features": ("model.kind=linear", PLACE),
     },
     tiny={"": ("split.folds=2",), "lightgbm": ("model.trees=20",), "catboost": ("model.trees=20",)},
+    tiny_variants=("trees and features", "linear and features"),
     also=("mae", "r2"),
     ensemble="greedy",
     minutes=5,

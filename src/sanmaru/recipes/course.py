@@ -50,6 +50,8 @@ class Recipe:
     """Overrides of the project file, by name. The first is the project file as it is, or nearly."""
     tiny: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Overrides that make a variant small, by its `model.kind`; those of "" are for all."""
+    tiny_variants: Sequence[str] | None = None
+    """Variants that a tiny run trains; of the others it only reads the project file. All where absent."""
     also: Sequence[str] = ()
     """Metrics shown beside the main one."""
     questions: Sequence[tuple[str, str]] = ()
@@ -130,12 +132,14 @@ def _train(walked: Walked) -> None:
 
     recipe, folder = walked.recipe, walked.project.folder
     for name, overrides in recipe.variants.items():
-        walked.say(f"training {name}")
         # From the file each time: a variant of another kind drops the fields of the file's kind.
         project = Project.load(folder, *overrides)
         if walked.tiny:
             small = (*recipe.tiny.get("", ()), *recipe.tiny.get(project.file.model.kind, ()))
             project = Project.load(folder, *overrides, *small)
+            if recipe.tiny_variants is not None and name not in recipe.tiny_variants:
+                continue
+        walked.say(f"training {name}")
         try:
             run = train(project, watch=_watch(walked.say))
         except MissingExtraError as error:
