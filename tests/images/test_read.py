@@ -3,6 +3,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -71,6 +72,59 @@ def test_sixteen_bits_keep_their_range() -> None:
     np.testing.assert_array_equal(pixels[..., 0].ravel(), np.arange(256))
 
 
+DEEP = np.random.default_rng(1).integers(0, 65536, (7, 5, 3), dtype=np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "channels"),
+    [
+        *((suffix, channels) for suffix in (".png", ".tiff") for channels in ("grey", "colour", "with alpha")),
+        (".pgm", "grey"),
+        (".ppm", "colour"),
+    ],
+)
+def test_sixteen_bit_files_of_opencv_keep_their_range(suffix: str, channels: str) -> None:
+    values = DEEP[..., 0] if channels == "grey" else DEEP[..., ::-1]
+    if channels == "with alpha":
+        values = np.dstack([values, np.full(DEEP.shape[:2], 65535, np.uint16)])
+    data = cv2.imencode(suffix, values)[1].tobytes()
+    expected = DEEP[..., :1] / 257 if channels == "grey" else DEEP / 257
+    # Pillow keeps the upper byte where another would round.
+    assert np.abs(decode(data).pixels - expected).max() <= 1
+
+
+def test_a_cmyk_jpeg_has_its_colours() -> None:
+    red = decode(encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95))
+    assert red.mode == "CMYK"
+    np.testing.assert_allclose(red.pixels[8, 8], (255, 0, 0), atol=3)
+    photo = picture(32, 32).resize((64, 64)).convert("CMYK")
+    data = encoded(photo, "JPEG", quality=95)
+    # OpenCV decodes and converts by itself.
+    other = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(float)
+    assert np.abs(decode(data).pixels - other).mean() < 3
+
+
+def test_half_transparent_grey_lies_on_white() -> None:
+    grey = np.arange(54).reshape(6, 9)
+    layered = np.dstack([grey, np.full_like(grey, 64)]).astype(np.uint8)
+    expected = grey * 64 / 255 + 255 * 191 / 255
+    np.testing.assert_allclose(decode(encoded(Image.fromarray(layered))).pixels[..., 0], expected, atol=1)
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_of_every_animation_the_first_frame_is_taken(format: str) -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue", "green")]
+    options = {"lossless": True} if format == "WEBP" else {}
+    data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **options)
+    assert decode(data).pixels[0, 0].tolist() == [255, 0, 0]
+
+
+def test_what_counts_is_the_content_not_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "really.jpg"
+    path.write_bytes(encoded(picture()))
+    np.testing.assert_array_equal(read_picture(path), np.asarray(picture()))
+
+
 def test_floating_grey_in_unit_range_is_scaled() -> None:
     pixels = decode(encoded(Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32)), "TIFF")).pixels
     assert pixels[0, :, 0].tolist() == [0, 128, 255]
@@ -86,8 +140,18 @@ def test_the_first_frame_of_an_animation_is_taken() -> None:
     ("data", "reason"),
     [
         (b"", "empty"),
-        (b"hello, this is text", "not a picture"),
+        (b"hello, this is text", "^not a picture of a known format$"),
+        (struct.pack(">I", 24) + b"ftypheic" + bytes(100), "a HEIC picture, .* convert it to JPEG or PNG"),
+        (b"<!DOCTYPE html><title>404</title>", "a web page, not a picture"),
+        (b"%PDF-1.7 and more", "a PDF document, not a picture"),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
         (encoded(picture(60, 60), "JPEG")[:-200], "cut off or corrupt"),
+        (encoded(picture(60, 60), "JPEG")[:-2], "cut off or corrupt"),
+        (encoded(picture(60, 60), "JPEG", progressive=True)[:-200], "cut off or corrupt"),
+        (encoded(picture(60, 60), "JPEG")[:150], "corrupt"),
+        (encoded(picture(60, 60), "TIFF")[:3000], "corrupt"),
+        (encoded(picture(60, 60), "GIF")[:900], "corrupt"),
+        (encoded(picture(60, 60), "WEBP")[:900], "corrupt"),
         (encoded(picture(60, 60))[:500], "cut off or corrupt"),
     ],
 )

@@ -35,6 +35,19 @@ Source = str | Path | bytes
 
 STRETCH = Fit()
 
+_HEIF = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_OTHERS = {
+    b"<!doctype html": "a web page",
+    b"<html": "a web page",
+    b"<svg": "an SVG drawing",
+    b"<?xml": "an XML text",
+    b"%pdf": "a PDF document",
+    b"%!ps": "a PostScript document",
+    b"{": "a JSON text",
+    b"pk\x03\x04": "a ZIP archive",
+    b"version https://git-lfs": "a Git LFS pointer to a file that was never fetched",
+}
+
 _ORIENTATION = 274  # the EXIF tag
 
 
@@ -113,7 +126,7 @@ def decode(data: bytes, *, at_least: int | None = None, pixel_limit: int = PIXEL
     try:
         image = Image.open(io.BytesIO(data), formats=_formats())
     except UnidentifiedImageError:
-        raise UnreadableImageError("not a picture of a known format") from None
+        raise UnreadableImageError(_unknown(data)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError(f"too many pixels ({error})") from None
     except Exception as error:  # a decoder meets hostile bytes: whatever it raises, the picture is unreadable
@@ -289,6 +302,17 @@ def thumbnail(source: Source | NDArray[np.uint8], side: int = 96, *, quality: in
 def content_hash(data: bytes) -> str:
     """Return the SHA-256 of encoded bytes, by which exact copies are known."""
     return hashlib.sha256(data).hexdigest()
+
+
+def _unknown(data: bytes) -> str:
+    """Say what data that no decoder takes looks like, for the files that people most often bring."""
+    start = data[:512].lstrip().lower()
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
+        return "a HEIC picture, as phones write it, which is not read: convert it to JPEG or PNG"
+    for sign, what in _OTHERS.items():
+        if start.startswith(sign):
+            return f"{what}, not a picture of a known format"
+    return "not a picture of a known format"
 
 
 def _orientation(image: Image.Image) -> int:

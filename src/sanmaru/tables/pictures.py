@@ -10,7 +10,13 @@ import polars as pl
 
 from sanmaru.errors import DataError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"),
+        *(".jp2", ".j2k", ".avif", ".ico", ".mpo", ".heic", ".heif"),
+    }
+)
+"""HEIC is not read, but belongs to the pictures that are set aside with a reason, not to those passed over."""
 IMAGE, LABEL, PATH, FOLDER = "image", "label", "path", "folder"
 """Columns of a table made from a folder: absolute path, class, relative path (the id), and, where pictures lie deeper
 than their class, the folder between class and picture (often the person or the thing photographed)."""
