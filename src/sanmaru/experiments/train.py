@@ -124,8 +124,14 @@ def _prepare(project: Project, *, stored: Run | None = None) -> _Prepared:
         classes = task.outputs[0].kind == "classification"
         folds = split(table, data.roles, file.split, classes=classes, **_previous(project))
     if file.metric is not None and file.metric not in task.metrics:
+        why = None
+        if task.outputs[0].kind == "regression":
+            from sanmaru.metrics.regression import why_undefined
+
+            why = why_undefined(file.metric, task.truth(table))
         raise ProjectFileError(
-            f"metric {file.metric!r} does not fit this {task.outputs[0].kind} task. "
+            f"metric {file.metric!r} does not fit this {task.outputs[0].kind} task"
+            f"{f': {why}' if why else ''}. "
             f"{nearest(file.metric, task.metrics)} Its metrics: {', '.join(task.metrics)}."
         )
     twin = twin_note(table, data.roles, folds.fold) if file.task == "tabular" else None

@@ -79,6 +79,15 @@ def r2(truth: np.ndarray, predicted: np.ndarray, sample_weight: np.ndarray | Non
     return 1.0 - rest / total
 
 
+def why_undefined(name: str, truth: np.ndarray) -> str | None:
+    """Say why a metric is of no use for this truth, with counts; None where it is."""
+    if is_defined(name, truth):
+        return None
+    wrong = int((truth < 0).sum()) if name == "rmsle" else int((truth == 0).sum())
+    what = "below 0" if name == "rmsle" else "0"
+    return f"{name} says nothing of targets that are {what}, and {wrong:,} of {len(truth):,} are"
+
+
 def is_defined(name: str, truth: np.ndarray) -> bool:
     """Tell whether a metric says something useful for this truth: rmsle needs values >= 0, mape none that is 0."""
     if name == "rmsle":

@@ -48,7 +48,7 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFKC", text).replace("−", "-").replace("–", "-").replace("￦", "₩").strip()
 
 
-def find_unit(cells: Sequence[str], share: float) -> str | None:
+def find_unit(cells: Sequence[str], share: float, *, sure: bool = False) -> str | None:
     """Return the unit in which at least `share` of the cells are numbers, or None.
 
     Cells without a unit count as well, but most must have one. Names such as `101동` are no quantities: a word that is
@@ -57,6 +57,7 @@ def find_unit(cells: Sequence[str], share: float) -> str | None:
     Args:
         cells: Texts without blanks around.
         share: Fraction in (0, 1].
+        sure: Whether the cells are known to be quantities, so that any word is taken for a unit.
     """
     if not cells:
         return None
@@ -78,7 +79,7 @@ def find_unit(cells: Sequence[str], share: float) -> str | None:
     if not found:
         return None
     unit, count = found.most_common(1)[0]
-    known = unit in _KNOWN or (decimals and count == len(cells))
+    known = sure or unit in _KNOWN or (decimals and count == len(cells))
     if not known or count <= len(cells) / 2:
         return None
     name = spelled[unit]

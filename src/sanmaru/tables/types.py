@@ -93,7 +93,7 @@ def told(series: pl.Series, wanted: str) -> Column:
     unit = None
     if wanted in ("number", "integer"):
         sample = cells.gather_every(max(1, len(cells) // 1000))
-        unit = quantities.find_unit(sample.filter(parse_numbers(sample).is_null()).to_list(), 0.5)
+        unit = quantities.find_unit(sample.filter(parse_numbers(sample).is_null()).to_list(), 0.5, sure=True)
     return Column(name=series.name, kind=cast(Kind, wanted), unit=unit)
 
 

@@ -40,12 +40,12 @@ def importance_section(details: Details) -> Section | None:
         first, drawn = shuffled
         blocks += drawn
         lead.append(first)
+    blocks += _contributions(details)
     told = _told(details)
     if told is not None:
         first, drawn = told
         blocks += drawn
         lead.append(first)
-    blocks += _contributions(details)
     if not blocks:
         return None
     lead.append("Importance says what the model uses, not what causes the target; columns that tell the same share it.")
@@ -133,7 +133,7 @@ def _shuffled(details: Details) -> tuple[str, list[Block]] | None:
         title=f"Loss of {metric.title} when a column is shuffled",
         labels=top,
         series=[("mean over folds and repeats", [means[name] for name in top])],
-        value_label=f"loss of {metric.title}; whiskers: one standard deviation",
+        value_label=f"loss of {metric.title} ± one standard deviation",
         intervals=[(means[name] - spread[name], means[name] + spread[name]) for name in top],
     )
     lead = (

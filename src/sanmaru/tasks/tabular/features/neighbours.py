@@ -50,8 +50,8 @@ class Neighbours:
             column
             for k in self._k
             for column in (
-                *(f"{name} of the {k} nearest ({self._where})" for name in names),
-                f"distance of the {k} nearest ({self._where}, {unit})",
+                *(f"{k} nearest: {name} ({self._where})" for name in names),
+                f"{k} nearest: distance ({self._where}, {unit})",
             )
         )
         if not self._sphere:
