@@ -11,7 +11,8 @@ def per_target(walked: Walked) -> Table:
     from sanmaru.metrics.base import find_metric
 
     metric = find_metric("macro_f1")
-    rows, header = [], ("variant", "joint")
+    rows: list[tuple[str, ...]] = []
+    header: tuple[str, ...] = ()
     for name, run in walked.runs.items():
         task, table, predictions = predict_aside(run)
         joint, truth, scored = task.roles.joint, task.truth(table), task.scored(predictions)
