@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# A case that takes long says something of the machine's load, not of the code.
+settings.register_profile("sanmaru", deadline=None)
+settings.load_profile("sanmaru")
 
 # Workers of pytest-xdist share few cores: libraries that start a thread per core would fight over them. Set before
 # any test imports them.

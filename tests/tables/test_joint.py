@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,9 @@ from pydantic import ValidationError
 from sanmaru.errors import DataError
 from sanmaru.tables.config import DataConfig
 from sanmaru.tables.joint import JointTarget, Target, band_labels, fine_edges, learn_joint
+from sanmaru.tables.read import Dataset, read_data
 from sanmaru.tables.target_config import JointConfig, TargetConfig
+from sanmaru.tasks.tabular.task import Tabular
 
 MASK = TargetConfig(name="mask", classes=("Wear", "Incorrect", "Normal"))
 GENDER = TargetConfig(name="gender", classes=("male", "female"))
@@ -204,3 +207,37 @@ def test_a_target_is_kept_as_it_was_written() -> None:
     kept = DataConfig.model_validate(content).model_dump(mode="json")
     assert kept["target"] == content["target"]
     assert DataConfig.model_validate(kept) == DataConfig.model_validate(content)
+
+
+def test_a_table_learns_one_target_which_may_be_cut_into_bands(tmp_path: Path) -> None:
+    table = pl.DataFrame({"size": list(range(60)), "age": [20 + k % 50 for k in range(60)], "sex": ["m", "f"] * 30})
+    table.write_csv(tmp_path / "t.csv")
+
+    def read(target: object) -> Dataset:
+        config = DataConfig.model_validate({"train": "t.csv", "target": target})
+        return read_data(config, tmp_path, task="tabular")
+
+    data = read({"name": "age", "bands": [30, 60]})
+    assert data.roles.targets == ("age_band",)
+    assert data.roles.features == ("size", "sex")
+    task = Tabular.open(data.table, data.roles, columns=data.columns)
+    assert task.output.classes == ("<30", "30-59", ">=60")
+    with pytest.raises(DataError, match="a tabular task learns one target column, got 'age', 'sex'"):
+        read(["age", "sex"])
+    with pytest.raises(DataError, match="`finer` bins are learnt by networks"):
+        read({"name": "age", "bands": [30], "finer": 5})
+
+
+def test_rows_without_one_of_the_targets_are_set_aside(tmp_path: Path) -> None:
+    rows = [(f"{k}.png", "" if k == 3 else str(k % 2), "old" if k == 5 else str(20 + k)) for k in range(40)]
+    pl.DataFrame(rows, schema=["file", "gender", "age"], orient="row").write_csv(tmp_path / "t.csv")
+    for k in range(40):
+        (tmp_path / f"{k}.png").write_bytes(b"x")
+    target = ["gender", {"name": "age", "bands": [30, 50]}]
+    config = DataConfig.model_validate({"train": "t.csv", "image": "file", "target": target})
+    data = read_data(config, tmp_path, task="image-classification")
+    assert data.quarantine.counts() == {"missing-target": 1, "not-a-number": 1}
+    assert len(data.table) == 38
+    wrong = {"train": "t.csv", "image": "file", "target": [{"name": "gender", "classes": [0, 2]}, target[1]]}
+    with pytest.raises(DataError, match=r"t.csv: 18 of 38 labels in column 'gender' .*: '1'\. Add them to `classes`"):
+        read_data(DataConfig.model_validate(wrong), tmp_path, task="image-classification")

@@ -20,7 +20,7 @@ from sanmaru.tasks.tabular.encode import Encoder
 from sanmaru.tasks.tabular.features.build import Steps, open_steps
 from sanmaru.tasks.tabular.features.config import Gain, StepConfig
 from sanmaru.tasks.tabular.schema import Schema, column_kind, learn_schema
-from sanmaru.tasks.targets import classification_output, regression_output, usual_metrics
+from sanmaru.tasks.targets import classification_output, joint_output, regression_output, usual_metrics
 
 ProblemType = Literal["auto", "regression", "classification"]
 
@@ -66,7 +66,7 @@ class Tabular(BaseScoredTask):
         columns: Sequence[Column] | None = None,
         missing: Sequence[str] = (),
         features: Literal["auto"] | Sequence[StepConfig] = (),
-        features_gain: Gain = "permute",
+        features_gain: Gain = "auto",
         quantiles: Sequence[float] = (),
         **_: Any,
     ) -> Tabular:
@@ -95,8 +95,11 @@ class Tabular(BaseScoredTask):
         if name not in table.columns:
             raise DataError(f"the table has no target column {name!r}. It has: {', '.join(table.columns)}.")
         target = table[name]
-        kind, reason = decide(target, problem_type)
-        output = classification_output(target) if kind == "classification" else regression_output(target)
+        if roles.joint is not None:
+            kind, reason, output = "classification", "data.target names classes or bands", joint_output(roles.joint)
+        else:
+            kind, reason = decide(target, problem_type)
+            output = classification_output(target) if kind == "classification" else regression_output(target)
         if quantiles:
             if kind == "classification":
                 raise DataError(
