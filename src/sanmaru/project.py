@@ -103,9 +103,10 @@ class TabularFile(_ProjectFile):
     features: FeatureSteps = ()
     """Feature steps, applied inside each fold before the model: a list such as
     `[dates, {target_encoding: {columns: [dong]}}]`, or `auto`."""
-    features_gain: Gain = "permute"
-    """How the report tells what each feature step gains: `permute` shuffles its columns among a fold's validation rows
-    (cheap), `refit` fits the model once more without each step (as dear as one more fit per step), `none` does not."""
+    features_gain: Gain = "auto"
+    """How the report tells what each feature step gains: `refit` fits the model once more without each step, `permute`
+    only shuffles its columns among a fold's validation rows, which is cheap and says less; `auto` refits where rows
+    times steps are at most 50,000; `none` does not tell."""
 
 
 ProjectFile = Annotated[ImageClassificationFile | TabularFile, Field(discriminator="task")]

@@ -14,6 +14,12 @@ MOST_SHOWN = 25
 MOST_SWARMS = 12
 """Columns whose single rows are drawn."""
 
+_VERDICTS = {
+    "refit": ("helps", "no gain shown", "hurts"),
+    "permute": ("leaned on", "no use shown", "misleads"),
+}
+"""Words for an interval above 0, one that holds 0, and one below."""
+
 Details = Sequence[Mapping[str, Any]]
 
 
@@ -64,7 +70,7 @@ def steps_section(details: Details) -> Section | None:
     for place, step in enumerate(told[0]["steps"]):
         losses = np.array([np.mean(fold["steps"][place]["losses"]) for fold in told])
         mean, low, high = _interval(losses)
-        verdict = "helps" if low > 0 else "hurts" if high < 0 else "no gain shown"
+        verdict = _VERDICTS[how][0 if low > 0 else 2 if high < 0 else 1]
         columns = sorted({name for fold in told for name in fold["steps"][place]["columns"]})
         listed = ", ".join(columns[:6]) + (f" and {len(columns) - 6} more" if len(columns) > 6 else "")
         rows.append([step["step"], listed or "none", _signed(mean), f"{_signed(low)} to {_signed(high)}", verdict])
@@ -72,31 +78,32 @@ def steps_section(details: Details) -> Section | None:
         means.append(mean)
         intervals.append((low, high))
         shown.append(verdict)
+    measured = "Gain" if how == "refit" else "Use"
     what = "its columns are shuffled among the fold's validation rows"
     if how == "refit":
         what = "the model is fitted again without it"
-    helped = [label for label, verdict in zip(labels, shown, strict=True) if verdict == "helps"]
+    best = [label for label, verdict in zip(labels, shown, strict=True) if verdict == _VERDICTS[how][0]]
     lead = (
-        f"What {metric.title} loses when {what}: above 0 the step helps. The interval is that of the mean over "
-        f"{len(told)} folds (95 %, Student's t). " + (f"Shown to help: {', '.join(helped)}." if helped else "")
+        f"What {metric.title} loses when {what}. The interval is that of the mean over {len(told)} folds (95 %, "
+        f"Student's t). " + (f"{_VERDICTS[how][0].capitalize()}: {', '.join(best)}." if best else "")
     )
     note = (
-        "Shuffling says how much this model leans on a step. A model fitted without it may find the same in other "
-        "columns: features_gain: refit tells that, at the price of one more fit per step."
+        "Shuffling says how much this model leans on a step, not what the step gains: a model fitted without it may "
+        "find the same in other columns. features_gain: refit tells, at the price of one more fit per step."
     )
     return Section(
         title="Feature steps",
         lead=lead.strip(),
         blocks=[
             Bars(
-                title=f"Gain of each step in {metric.title}",
+                title=f"{measured} of each step in {metric.title}",
                 labels=[f"{place}. {label}" for place, label in enumerate(labels, 1)],
                 series=[("mean over folds", means)],
-                value_label=f"gain in {metric.title}",
+                value_label=f"{measured.lower()} in {metric.title}",
                 intervals=intervals,
                 dots=True,
             ),
-            Grid(columns=["step", "makes", f"gain in {metric.title}", "interval", "verdict"], rows=rows),
+            Grid(columns=["step", "makes", f"{measured.lower()} in {metric.title}", "interval", "verdict"], rows=rows),
             *([] if how == "refit" else [Text(note)]),
         ],
     )

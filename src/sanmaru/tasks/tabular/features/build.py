@@ -26,6 +26,9 @@ from sanmaru.tasks.tabular.features.rows import Places, Step, check_steps
 from sanmaru.tasks.tabular.features.tfidf import Terms, Tfidf, learn_terms
 from sanmaru.tasks.tabular.schema import Schema
 
+REFIT_ROWS = 50_000
+"""Rows times steps up to which `features_gain: auto` fits the model again without each step."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
@@ -34,7 +37,8 @@ class Steps:
     configs: tuple[StepConfig, ...] = ()
     terms: tuple[tuple[Terms, ...], ...] = ()
     """Per step, the text columns it counts; empty for steps that count none."""
-    gain: Gain = "permute"
+    gain: Gain = "none"
+    """How it is told what each of them gains; `auto` is decided when the steps are opened."""
 
     def __bool__(self) -> bool:
         return bool(self.configs)
@@ -72,7 +76,7 @@ def open_steps(
     schema: Schema,
     missing: Sequence[str],
     *,
-    gain: Gain = "permute",
+    gain: Gain = "auto",
 ) -> Steps:
     """Resolve steps against the whole training table, without a look at its target.
 
@@ -92,6 +96,8 @@ def open_steps(
             names = config.columns or tuple(one.name for one in schema.features if one.kind == "text")
             learned = tuple(learn_terms(config, table, names, missing))
         terms.append(learned)
+    if gain == "auto":
+        gain = "refit" if table.height * len(steps) <= REFIT_ROWS else "permute"
     opened = Steps(configs=tuple(steps), terms=tuple(terms), gain=gain)
     for config, step, learned in zip(opened.configs, opened.make(schema), opened.terms, strict=True):
         if not learned and not _works(config, step):

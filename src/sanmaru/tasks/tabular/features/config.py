@@ -17,7 +17,7 @@ from sanmaru.errors import nearest
 Key = str | tuple[str, ...]
 """A column, or several whose values together make one key."""
 DatePart = Literal["quarter", "week", "day_of_year", "weekend", "month_start", "month_end", "minute", "second"]
-Gain = Literal["permute", "refit", "none"]
+Gain = Literal["auto", "permute", "refit", "none"]
 """How it is told what a step gains: its columns shuffled among held rows, the model fitted without it, or not."""
 Statistic = Literal["mean", "std", "min", "median", "max", "count", "rank", "difference"]
 
