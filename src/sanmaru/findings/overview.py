@@ -56,6 +56,7 @@ def _features(source: Source) -> tuple[str, str, str]:
 def _columns(source: Source) -> Grid:
     train, roles = source.train, source.roles
     named = {roles.id: "id", roles.group: "group", roles.time: "time", roles.image: "image"}
+    named |= dict.fromkeys(roles.parts, "part of the target")
     named |= dict.fromkeys(roles.targets, "target")
     kinds = column_kinds(train, source.columns)
     if roles.image:
