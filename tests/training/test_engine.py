@@ -126,6 +126,12 @@ def test_a_batch_that_memory_does_not_hold_is_halved_and_nothing_else_changes(
     assert "going on with 8" in told[1]
 
 
+def test_a_step_larger_than_the_data_is_told_of(bars: Bars, context: MakeContext) -> None:
+    here = context()
+    fit(bars, here, epochs=1, accumulate=10)
+    assert notes(here)[0] == "a step would see 160 rows and there are 60: an epoch is one step"
+
+
 def test_memory_that_runs_out_later_spoils_nothing(bars: Bars, context: MakeContext) -> None:
     loss = TooLarge(99)
 

@@ -152,7 +152,8 @@ class EpochRunner:
         while True:
             too_many = min(self.batch_size, max(sizes))
             try:
-                return self.learner(self._batches(drawn, parts, watch, honest), sum(sizes))
+                split = None if watch is None else watch.split
+                return self.learner(self._batches(drawn, parts, watch, honest), sum(sizes), split)
             except Exception as error:
                 if not out_of_memory(error):
                     raise

@@ -172,6 +172,8 @@ def train_network(
         if state.scaler:
             learner.scaler.load_state_dict(state.scaler)
         runner = EpochRunner(learner, train, config, context.seed, crew=crew, batch_size=state.batch_size)
+        if len(train) < runner.effective and runner.pieces > 1:
+            context.note(f"a step would see {runner.effective} rows and there are {len(train)}: an epoch is one step")
         honest = HonestFraction(
             network,
             lambda net: Learner(net, make_optimizer(net, config, groups), loss, precision=precision, clip=config.clip),

@@ -56,12 +56,15 @@ class Learner:
         self._reduce = reduce
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
-    def __call__(self, parts: Iterable[tuple[Tensor, Labels]], n_rows: int) -> Tensor:
+    def __call__(
+        self, parts: Iterable[tuple[Tensor, Labels]], n_rows: int, split: Callable[[str], None] | None = None
+    ) -> Tensor:
         """Take one step.
 
         Args:
             parts: Inputs and labels; together one batch, or this device's share of it.
             n_rows: Rows of the whole batch, on all devices.
+            split: Told after the time of the named part has passed, where the step is measured.
 
         Returns:
             The sum over the parts' rows of their loss, a scalar.
@@ -76,7 +79,11 @@ class Learner:
             self.scaler.scale(share).backward()  # type: ignore[no-untyped-call]
             total += value.detach() * len(inputs)
         if self._reduce is not None:
+            if split is not None:
+                split("step")
             self._reduce(self._parameters)
+            if split is not None:
+                split("exchange")
         if self._clip is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self._parameters, self._clip)

@@ -213,6 +213,7 @@ def _told(ended: Sequence[Trained], names: Sequence[str]) -> dict[str, Any]:
             "epochs": fit.epochs,
             "best_epoch": fit.best_epoch,
             "best_value": fit.best_value,
+            "batch_size": fit.batch_size,
             "stopped": fit.stopped,
             "train_s": round(fit.seconds, 3),
             "samples_per_s": round(fit.samples_per_s, 1),
