@@ -34,7 +34,7 @@ from sanmaru.tasks.tabular.config import (
     CatBoostConfig,
     LightGBMConfig,
     LinearConfig,
-    NeighboursConfig,
+    NearestNeighboursConfig,
     TableNetworkConfig,
 )
 from sanmaru.tasks.tabular.task import Tabular
@@ -234,7 +234,7 @@ MODELS: dict[str, Callable[..., tuple[Result, Any]]] = {
     "CatBoost, ours": ours(CatBoostConfig()),
     "CatBoost, plain": plain_catboost,
     "network, ours": ours(TableNetworkConfig(), TrainConfig(epochs=20, batch_size=256, learning_rate=2e-3)),
-    "neighbours, ours": ours(NeighboursConfig()),
+    "neighbours, ours": ours(NearestNeighboursConfig()),
     "linear, ours": ours(LinearConfig()),
     "linear, plain": plain_linear,
 }

@@ -16,6 +16,7 @@ from sanmaru.errors import DataError
 from sanmaru.tasks.base import RowEncoder
 from sanmaru.tasks.tabular.config import CatBoostConfig, LightGBMConfig, LinearConfig
 from sanmaru.tasks.tabular.models import MODELS
+from sanmaru.tasks.tabular.target import choose_scale
 from sanmaru.tasks.tabular.task import Tabular
 from sanmaru.training.config import TrainConfig
 
@@ -159,7 +160,7 @@ def test_a_log_target_is_learned_for_rmsle_and_given_back(kind, mixed_table, ope
     estimator.save(tmp_path / "estimator")
     again = task.load_estimator(tmp_path / "estimator")
     np.testing.assert_array_equal(scored(task, again, table), scored(task, estimator, table))
-    plain = fit(task, config(kind), table, context("rmse"))
+    plain = fit(task, config(kind, target_transform="none"), table, context("rmse"))
     assert plain.scale.kind == "none"
     below = table.with_columns(pl.col("price") - 1000)
     asked = open_task(below, "price").estimator(config(kind, target_transform="log"), TRAIN)
@@ -269,3 +270,30 @@ def test_levels_are_sorted_and_checked(model):
         model(quantiles=(0.5, 0.5))
     with pytest.raises(ValueError, match="less than 1"):
         model(quantiles=(10,))
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "heavy", "expected"),
+    [
+        ("rmse", "light", True, ("none", 0.0)),
+        ("rmse", "heavy", True, ("log", 0.0)),
+        ("rmse", "heavy", False, ("none", 0.0)),
+        ("mape", "light", False, ("log", 0.0)),
+        ("rmsle", "light", False, ("log", 1.0)),
+        ("rmse", "zero", True, ("none", 0.0)),
+        ("mape", "below", True, ("none", 0.0)),
+    ],
+)
+def test_the_scale_follows_metric_and_tail(metric, values, heavy, expected):
+    generator = np.random.default_rng(0)
+    light = generator.normal(10, 1, 500)
+    truth = {"light": light, "heavy": np.exp(light), "zero": np.append(np.exp(light / 2), 0), "below": light - 10}
+    scale = choose_scale("auto", truth[values], metric, heavy_tails=heavy)
+    assert (scale.kind, scale.shift) == expected
+    back = scale.back(scale.forth(truth[values])[:, None])[:, 0]
+    np.testing.assert_allclose(back, truth[values], rtol=1e-5, atol=1e-6)
+
+
+def test_a_named_logarithm_takes_zeros():
+    assert choose_scale("log", np.array([0.0, 5.0]), "rmse").shift == 1.0
+    assert choose_scale("log", np.array([1.0, 5.0]), "rmse").shift == 0.0

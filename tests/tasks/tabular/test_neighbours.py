@@ -7,7 +7,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from sanmaru.tables.roles import Roles
 from sanmaru.tasks.tabular import neighbours
-from sanmaru.tasks.tabular.config import NeighboursConfig
+from sanmaru.tasks.tabular.config import NearestNeighboursConfig
 from sanmaru.tasks.tabular.neighbours import weighted_quantile
 from sanmaru.tasks.tabular.task import Tabular
 from sanmaru.training.config import TrainConfig
@@ -33,7 +33,7 @@ def fit(table, target, config, context, **options):
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
 def test_numbers_are_those_of_scikit_learn_on_the_same_axes(weights, metric, plain, context):
-    config = NeighboursConfig(n_neighbours=7, weights=weights, metric=metric)
+    config = NearestNeighboursConfig(n_neighbours=7, weights=weights, metric=metric)
     _, estimator = fit(plain[:200], "price", config, context("rmse"))
     axes = estimator._place(estimator.encode(plain))
     reference = KNeighborsRegressor(7, weights=weights, metric=metric).fit(axes[:200], plain["price"].to_numpy()[:200])
@@ -42,7 +42,9 @@ def test_numbers_are_those_of_scikit_learn_on_the_same_axes(weights, metric, pla
 
 
 def test_classes_are_those_of_scikit_learn_with_one_vote_spread(plain, context):
-    task, estimator = fit(plain[:200], "sold", NeighboursConfig(n_neighbours=9, weights="uniform"), context("accuracy"))
+    task, estimator = fit(
+        plain[:200], "sold", NearestNeighboursConfig(n_neighbours=9, weights="uniform"), context("accuracy")
+    )
     axes = estimator._place(estimator.encode(plain))
     reference = KNeighborsClassifier(9).fit(axes[:200], task.truth(plain[:200])).predict_proba(axes[200:])
     held = plain[200:]
@@ -54,7 +56,7 @@ def test_categories_are_one_spread_apart_and_rare_ones_alike(context):
     names = [f"n{i}" for i in range(60) for _ in range(70 - i)]
     table = pl.DataFrame({"row": range(len(names)), "name": names, "price": np.arange(len(names)) * 0.5})
     task = Tabular.open(table, Roles(id="row", targets=("price",), features=("name",)))
-    estimator = task.estimator(NeighboursConfig(n_neighbours=3), TrainConfig())
+    estimator = task.estimator(NearestNeighboursConfig(n_neighbours=3), TrainConfig())
     estimator.fit(table, None, context("rmse"))
     asked = [{"name": "n0"}, {"name": "n1"}, {"name": "n40"}, {"name": "n59"}, {"name": "unknown"}, {"name": None}]
     axes = estimator._place(estimator.encode_rows(asked))
@@ -66,8 +68,8 @@ def test_categories_are_one_spread_apart_and_rare_ones_alike(context):
 
 def test_auto_takes_the_best_by_the_metric_inside_the_fold(plain, context):
     noisy = plain.with_columns(pl.col("price") + pl.Series(np.random.default_rng(1).normal(scale=3, size=300)))
-    smooth = fit(plain, "price", NeighboursConfig(), context("rmse"))[1].details()
-    rough = fit(noisy, "price", NeighboursConfig(), context("rmse"))[1].details()
+    smooth = fit(plain, "price", NearestNeighboursConfig(), context("rmse"))[1].details()
+    rough = fit(noisy, "price", NearestNeighboursConfig(), context("rmse"))[1].details()
     assert smooth["n_neighbours"] < rough["n_neighbours"]
     tried = rough["n_neighbours_tried"]
     assert tried[str(rough["n_neighbours"])] == min(tried.values())
@@ -77,14 +79,14 @@ def test_auto_keeps_groups_whole(plain, context):
     """Each row stands four times: its copies would tell that one neighbour is best."""
     noisy = plain.with_columns(pl.col("price") + pl.Series(np.random.default_rng(1).normal(scale=3, size=300)))
     table = pl.concat([noisy] * 4).with_columns(pl.col("row").alias("who"), pl.Series("row", range(1200)))
-    torn = fit(table, "price", NeighboursConfig(weights="uniform"), context("rmse"))[1].details()
+    torn = fit(table, "price", NearestNeighboursConfig(weights="uniform"), context("rmse"))[1].details()
     assert torn["n_neighbours"] <= 3
-    held = fit(table, "price", NeighboursConfig(weights="uniform"), context("rmse"), group="who")[1].details()
+    held = fit(table, "price", NearestNeighboursConfig(weights="uniform"), context("rmse"), group="who")[1].details()
     assert held["n_neighbours"] > 3
 
 
 def test_a_tree_and_chunks_change_nothing(plain, context, monkeypatch):
-    config = NeighboursConfig(n_neighbours=5)
+    config = NearestNeighboursConfig(n_neighbours=5)
     estimator = fit(plain, "price", config, context("rmse"))[1]
     matrix = estimator.encode(plain) + 0.01
     expected = estimator.forward(matrix)

@@ -45,13 +45,13 @@ class Patience:
 def objective(problem: Problem, wanted: str, scale: Scale, metric: str) -> str:
     """Return what trees minimise: `squared`, `absolute` or `percentage` error, or the log loss of the problem.
 
-    `auto` follows the metric: MAE is minimised by medians. MAPE is minimised by medians weighted by 1 / |target|; on
-    the logarithm, where errors are relative already, by plain medians nearly.
+    `auto` takes the absolute error for MAE and MAPE, but on the logarithm, where errors are relative and tails short
+    already, the squared one: medians are learned slowly (docs/decisions/tabular-models.md has the figures).
     """
     if problem != "regression":
         return problem
     if wanted == "auto":
-        wanted = {"mae": "absolute", "mape": "percentage"}.get(metric, "squared")
+        return "absolute" if metric in {"mae", "mape"} and scale.kind == "none" else "squared"
     return "absolute" if wanted == "percentage" and scale.kind == "log" else wanted
 
 

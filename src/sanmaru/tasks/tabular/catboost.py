@@ -45,6 +45,7 @@ class CatBoost(BaseTabularEstimator):
     """Trees for regression, binary or multiclass targets; one further model for each quantile."""
 
     kind = "catboost"
+    heavy_tails = True
     config: CatBoostConfig
 
     def __init__(self, task: Tabular, config: CatBoostConfig, train: TrainConfig) -> None:
@@ -95,6 +96,14 @@ class CatBoost(BaseTabularEstimator):
             least = np.where(absent, np.inf, scores).min(axis=1, keepdims=True)
             scores = np.where(absent, least - _ABSENT, scores)
         return scores
+
+    def contributions(self, matrix: np.ndarray) -> np.ndarray:
+        """TreeSHAP values of the number or the classes, float64 (n, n_scores, n_columns), on the scale learned."""
+        pool = self._pool(matrix)
+        found = self._models[0].get_feature_importance(pool, type="ShapValues", thread_count=self.threads)
+        # Behind each score's columns stands what every row starts from.
+        by_score = np.asarray(found, dtype=np.float64).reshape(len(matrix), -1, len(self.columns) + 1)
+        return by_score[:, :, :-1][:, :, self._places()]
 
     def _save(self, folder: Path) -> dict[str, Any]:
         """Write CatBoost's own binary format, which holds numbers and nothing that runs."""

@@ -44,9 +44,9 @@ class LightGBMConfig(BaseTabularModel):
     l1: Annotated[float, Field(ge=0)] = 0.0
     l2: Annotated[float, Field(ge=0)] = 1.0
     objective: Objective = "auto"
-    """What is minimised for numbers; `auto` follows the metric (absolute for mae, percentage for mape)."""
+    """What is minimised for numbers; `auto` follows the metric."""
     target_transform: Transform = "auto"
-    """`log` learns the logarithm of a number; `auto` does so where the metric is rmsle."""
+    """`log` learns the logarithm of a number; `auto` does so for rmsle and mape, and where the tail is heavy."""
     monotone: dict[str, Direction] = Field(default_factory=dict)
     """Columns of numbers with which the prediction may only rise or fall, such as {rooms: increasing}."""
     quantiles: Quantiles = ()
@@ -60,16 +60,16 @@ class CatBoostConfig(BaseTabularModel):
     kind: Literal["catboost"] = "catboost"
     trees: Annotated[int, Field(ge=1)] = 2000
     """At most; early stopping on the inner rows usually takes fewer."""
-    learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = "auto"
+    learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = 0.1
     """`auto` is CatBoost's own, from the numbers of rows and trees."""
     refit: bool = True
     """Grow the number of trees that the inner rows chose once more, on all the fold's training rows."""
     depth: Annotated[int, Field(ge=1, le=16)] = 6
     l2: Annotated[float, Field(ge=0)] = 3.0
     objective: Objective = "auto"
-    """What is minimised for numbers; `auto` follows the metric (absolute for mae, percentage for mape)."""
+    """What is minimised for numbers; `auto` follows the metric."""
     target_transform: Transform = "auto"
-    """`log` learns the logarithm of a number; `auto` does so where the metric is rmsle."""
+    """`log` learns the logarithm of a number; `auto` does so for rmsle and mape, and where the tail is heavy."""
     monotone: dict[str, Direction] = Field(default_factory=dict)
     """Columns of numbers with which the prediction may only rise or fall, such as {rooms: increasing}."""
     quantiles: Quantiles = ()
@@ -84,13 +84,13 @@ class LinearConfig(BaseTabularModel):
     penalty: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     """L2 strength relative to the number of rows; `auto` picks it inside the fold by cross-validation."""
     target_transform: Transform = "auto"
-    """`log` learns the logarithm of a number; `auto` does so where the metric is rmsle."""
+    """`log` learns the logarithm of a number; `auto` does so where the metric is rmsle or mape."""
     quantiles: Quantiles = ()
     """Levels in (0, 1) to predict beside a number, such as [0.1, 0.5, 0.9]."""
     class_weights: ClassWeights = "none"
 
 
-class NeighboursConfig(BaseTabularModel):
+class NearestNeighboursConfig(BaseTabularModel):
     """The training rows most like a row predict it."""
 
     kind: Literal["neighbours"] = "neighbours"
@@ -100,7 +100,7 @@ class NeighboursConfig(BaseTabularModel):
     """`distance` weighs a neighbour by the inverse of its distance."""
     metric: Literal["euclidean", "manhattan"] = "euclidean"
     target_transform: Transform = "auto"
-    """`log` learns the logarithm of a number; `auto` does so where the metric is rmsle."""
+    """`log` learns the logarithm of a number; `auto` does so where the metric is rmsle or mape."""
     quantiles: Quantiles = ()
     """Levels in (0, 1) to predict beside a number, such as [0.1, 0.5, 0.9]."""
 
@@ -117,11 +117,12 @@ class TableNetworkConfig(BaseTabularModel):
     frequency: Annotated[float, Field(ge=0)] = 0.3
     """Spread of the first frequencies by which numbers are embedded; 0 takes numbers as they are."""
     target_transform: Transform = "auto"
-    """`log` learns the logarithm of a number; `auto` does so where the metric is rmsle."""
+    """`log` learns the logarithm of a number; `auto` does so where the metric is rmsle or mape."""
     quantiles: Quantiles = ()
     """Levels in (0, 1) to predict beside a number, such as [0.1, 0.5, 0.9]."""
 
 
 TabularModelConfig = Annotated[
-    LightGBMConfig | CatBoostConfig | LinearConfig | NeighboursConfig | TableNetworkConfig, Field(discriminator="kind")
+    LightGBMConfig | CatBoostConfig | LinearConfig | NearestNeighboursConfig | TableNetworkConfig,
+    Field(discriminator="kind"),
 ]

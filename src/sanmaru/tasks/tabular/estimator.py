@@ -61,6 +61,8 @@ class BaseTabularEstimator(abc.ABC):
 
     kind: ClassVar[str]
     """`model.kind` of the project file."""
+    heavy_tails: ClassVar[bool] = False
+    """Whether `target_transform: auto` takes the logarithm of a target with a heavy tail, whatever the metric."""
 
     def __init__(self, task: Tabular, config: Any, train: TrainConfig) -> None:
         self.task = task
@@ -182,7 +184,7 @@ class BaseTabularEstimator(abc.ABC):
             raise DataError("there are no rows to train on.")
         if self.problem == "regression":
             wanted: Transform = getattr(self.config, "target_transform", "none")
-            self.scale = choose_scale(wanted, train.truth, context.metric.name)
+            self.scale = choose_scale(wanted, train.truth, context.metric.name, heavy_tails=self.heavy_tails)
 
     def _targets(self, rows: Rows) -> np.ndarray:
         """The target as it is learned: class codes, or numbers on the scale."""

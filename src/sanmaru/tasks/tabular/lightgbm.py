@@ -51,6 +51,7 @@ class LightGBM(BaseTabularEstimator):
     """Trees for regression, binary or multiclass targets; one further booster for each quantile."""
 
     kind = "lightgbm"
+    heavy_tails = True
     config: LightGBMConfig
 
     _texts: tuple[str, ...] = ()

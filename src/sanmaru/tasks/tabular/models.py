@@ -19,7 +19,7 @@ MODELS: dict[str, tuple[type[configs.BaseTabularModel], str, str]] = {
     "lightgbm": (configs.LightGBMConfig, "lightgbm", "LightGBM"),
     "catboost": (configs.CatBoostConfig, "catboost", "CatBoost"),
     "linear": (configs.LinearConfig, "linear", "Linear"),
-    "neighbours": (configs.NeighboursConfig, "neighbours", "Neighbours"),
+    "neighbours": (configs.NearestNeighboursConfig, "neighbours", "Neighbours"),
     "network": (configs.TableNetworkConfig, "network", "Network"),
 }
 """Kind to config, module and class; a module is imported when a model of its kind is made."""

@@ -25,7 +25,7 @@ from sanmaru.tasks.tabular.prepare import Prepare, learn_preparation
 
 if TYPE_CHECKING:
     from sanmaru.tasks.base import FitContext
-    from sanmaru.tasks.tabular.config import NeighboursConfig
+    from sanmaru.tasks.tabular.config import NearestNeighboursConfig
     from sanmaru.tasks.tabular.task import Tabular
     from sanmaru.training.config import TrainConfig
 
@@ -47,12 +47,12 @@ class Neighbours(BaseTabularEstimator):
     """Nearest neighbours for regression, binary or multiclass targets, and for quantiles of numbers."""
 
     kind = "neighbours"
-    config: NeighboursConfig
+    config: NearestNeighboursConfig
 
     selects = False
     """`valid` is not used to choose anything: `auto` chooses by cross-validation within `train`."""
 
-    def __init__(self, task: Tabular, config: NeighboursConfig, train: TrainConfig) -> None:
+    def __init__(self, task: Tabular, config: NearestNeighboursConfig, train: TrainConfig) -> None:
         super().__init__(task, config, train)
         self._prepare: Prepare | None = None
         self._axes = np.empty((0, 0), dtype=np.float32)
