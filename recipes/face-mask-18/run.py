@@ -14,34 +14,12 @@ from typing import Any
 
 import polars as pl
 
-from sanmaru.recipes.aside import keep_aside, link, write_parts
+from sanmaru.recipes.aside import keep_aside, link
 from sanmaru.recipes.command import run
 from sanmaru.recipes.course import Recipe, Table, Walked
 from sanmaru.recipes.targets import per_target
 
 HOME = Path(__file__).parent
-TARGETS = ["mask", "gender", "age"]
-STATES = {"mask": "wear", "incorrect_mask": "incorrect", "normal": "not"}
-
-
-def photos(faces: Path) -> pl.DataFrame:
-    """One row per photo of the competition's training people, from `train.csv` and the folder of each."""
-    people = pl.read_csv(faces / "train" / "train.csv", schema_overrides={"id": pl.String})
-    rows = []
-    for person in people.to_dicts():
-        for path in sorted((faces / "train" / "images" / person["path"]).glob("[!.]*")):
-            state = STATES[path.stem.rstrip("12345")]
-            rows.append(
-                {
-                    "ImageID": f"{person['id']}/{path.name}",
-                    "image": path.relative_to(faces).as_posix(),
-                    "person": person["id"],
-                    "mask": state,
-                    "gender": person["gender"],
-                    "age": person["age"],
-                }
-            )
-    return pl.DataFrame(rows)
 
 
 def prepare(folder: Path, tiny: bool) -> Mapping[str, Any]:
@@ -56,12 +34,16 @@ def prepare(folder: Path, tiny: bool) -> Mapping[str, Any]:
         faces = folder / "drawn"
         generate(faces, people=30 if tiny else 240, eval_people=2 if tiny else 20, side=48 if tiny else 96)
     link(faces, folder / "faces")
-    table = photos(faces)
-    old = pl.when(pl.col("age") >= 60).then(pl.lit("old"))
-    age = old.when(pl.col("age") >= 30).then(pl.lit("middle")).otherwise(pl.lit("young"))
-    band = table.with_columns(band=pl.col("gender") + age)
-    counts = write_parts(table, keep_aside(band, strata="band", group="person"), folder, target=TARGETS)
-    return {"data": "drawn" if faces != local else "the competition's", **counts, "people": table["person"].n_unique()}
+    people = pl.read_csv(faces / "train" / "train.csv", schema_overrides={"id": pl.String})
+    band = pl.when(pl.col("age") >= 60).then(2).when(pl.col("age") >= 30).then(1).otherwise(0)
+    aside = keep_aside(people.with_columns(cell=pl.col("gender") + band.cast(pl.String)), strata="cell")
+    people.filter(~aside).write_csv(folder / "train.csv")
+    people.filter(aside).write_csv(folder / "aside.csv")
+    return {
+        "data": "the competition's" if faces == local else "drawn",
+        "people to learn from": int((~aside).sum()),
+        "people kept aside": int(aside.sum()),
+    }
 
 
 def submission(walked: Walked) -> Sequence[Table]:
@@ -70,17 +52,10 @@ def submission(walked: Walked) -> Sequence[Table]:
     from sanmaru.registry.models import load_model
 
     folder = walked.project.folder
-    asked = pl.read_csv(folder / "faces" / "eval" / "info.csv")
-    images = asked.with_columns(image="eval/images/" + pl.col("ImageID"))
-    images.drop("ans").write_csv(folder / "eval.csv")
-    predict_file(
-        load_model(f"{walked.project.name}@production", walked.project),
-        folder / "eval.csv",
-        folder / "submission.csv",
-        sample=folder / "faces" / "eval" / "info.csv",
-        images=folder / "faces",
-    )
-    walked.say(f"submission: {folder / 'submission.csv'}, {len(asked)} rows")
+    asked = folder / "faces" / "eval" / "info.csv"
+    model = load_model(f"{walked.project.name}@production", walked.project)
+    done = predict_file(model, asked, folder / "submission.csv", sample=asked)
+    walked.say(f"submission: {folder / 'submission.csv'}, {done.rows} rows")
     return [per_target(walked)]
 
 

@@ -76,6 +76,8 @@ def check_whole(recipe: Any, folder: Path, results: dict[str, Any]) -> None:
     """What every recipe must have led to."""
     import polars as pl
 
+    from sanmaru.project import Project
+
     made = [line["variant"] for line in results["lines"]]
     assert set(recipe.tiny_variants or recipe.variants) <= {
         *made,
@@ -84,8 +86,8 @@ def check_whole(recipe: Any, folder: Path, results: dict[str, Any]) -> None:
     for line in results["lines"]:
         for value in (*line["out of fold"], *line["aside"]):
             assert math.isfinite(value), f"{line} holds {value}"
-    aside, predicted = pl.read_csv(folder / "test.csv"), pl.read_csv(folder / "predictions.csv")
-    assert len(aside) == len(predicted) == results["facts"]["rows kept aside"]
+    asked = pl.read_csv(folder / (Project.load(folder).file.data.test or ""))
+    assert len(asked) == len(pl.read_csv(folder / "predictions.csv"))
     assert (folder / "reports" / "explore.html").is_file()
 
 

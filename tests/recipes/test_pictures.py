@@ -76,7 +76,7 @@ def test_the_three_formulations_on_drawn_people(run_tiny: RunTiny, monkeypatch: 
     assert submission["ImageID"].to_list() == info["ImageID"].to_list()
     assert submission["ans"].is_between(0, 17).all()
     train, aside = (pl.read_csv(results["folder"] / f"{name}.csv") for name in ("train", "aside"))
-    assert not set(train["person"]) & set(aside["person"])
+    assert not set(train["id"]) & set(aside["id"])
 
 
 @pytest.mark.usefixtures("local_data")

@@ -249,9 +249,9 @@ def _serve_ready(walked: Walked) -> None:
     promote(project, project.name, to="production", version=version.version, why="best out of fold", force=True)
     package = load_model(f"{project.name}@production", project)
     data = project.file.data
-    images = project.path(data.images) if data.images else None
+    images = project.path(data.images) if data.images and data.layout == "table" else None
     out = project.folder / "predictions.csv"
-    report = predict_file(package, project.folder / "test.csv", out, images=images)
+    report = predict_file(package, project.path(data.test or "test.csv"), out, images=images)
     walked.say(
         f"registered {project.name} version {version.version}, in production; predicted {report.rows} rows: {out}"
     )
