@@ -258,6 +258,16 @@ def test_efficientnet_is_padded_as_the_original(
     assert [place for place, (left, right, *_) in paddings.items() if left == right] == square
 
 
+def test_efficientnet_is_drawn_as_the_original() -> None:
+    torch.manual_seed(0)
+    model: Any = build(NetworkConfig(backbone="efficientnet-b0", image_size=32), 2).network.model
+    block = model.efficientnet.encoder.blocks[-1]
+    # Normal with variance 2 / fan out; the fan out of a depthwise convolution is its kernel, 3 x 3.
+    assert block.depthwise_conv.depthwise_conv.weight.std().item() == pytest.approx((2 / 9) ** 0.5, rel=0.05)
+    assert block.expansion.expand_conv.weight.std().item() == pytest.approx((2 / 1152) ** 0.5, rel=0.05)
+    assert all((m.weight == 1).all() and m.momentum == 0.1 for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+
+
 def test_residuals_are_dropped_whole_and_made_up_for() -> None:
     torch.manual_seed(0)
     drop = DropResidual(0.25)

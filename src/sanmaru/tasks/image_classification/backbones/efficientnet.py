@@ -44,7 +44,9 @@ def _make(sizes: Mapping[str, Any], classes: int, image_size: int) -> nn.Module:
     model = EfficientNetForImageClassification(EfficientNetConfig(num_channels=3, num_labels=classes, **sizes))
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            # As the original: a depthwise convolution gives each output one input, which torch's own rule overlooks.
+            fan_out = module.out_channels * math.prod(module.kernel_size) // module.groups
+            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
     stride = small_stride(image_size)
