@@ -44,7 +44,7 @@ def told_contributions(
     ask = getattr(inner, "contributions", None)
     if ask is None:
         return None
-    leaves = max(1, int(details.get("leaves") or 1))
+    leaves = max(1, int(details.get("leaves") or 64 * int(details.get("trees") or 0)))
     rows = int(np.clip(MOST_LEAVES // leaves, 50, MOST_ROWS))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(matrix))[:rows])
     wide = estimator.widen(matrix[chosen]) if hasattr(estimator, "widen") else matrix[chosen]
