@@ -50,6 +50,18 @@ def test_balanced_sampling_shows_how_often_rows_are_seen() -> None:
     assert "imbalance-untreated" not in {finding.kind for finding in section.findings}
 
 
+def test_what_goes_by_each_target_is_not_shown_for_joint_classes() -> None:
+    shared = Remedy(sampling="balanced", per_head=True, advice="")
+    separate = Remedy(sampling="balanced", per_head=True, per_network=True, advice="")
+    one, other = (imbalance_section(OUTPUT, TRUTH, FOLDS, remedy) for remedy in (shared, separate))
+    assert one is not None
+    assert other is not None
+    assert "each row seen per epoch" in grid(one).columns  # rows of a shared network are drawn by the joint class
+    assert "each row seen per epoch" not in grid(other).columns
+    assert "classes of each target" not in one.lead
+    assert other.lead.endswith("The classes of each target count there, not the joint ones shown here.")
+
+
 @pytest.mark.parametrize("kind", ["balanced", "effective"])
 def test_weights_are_those_of_the_loss(kind: str) -> None:
     expected = balanced_weights(TRUTH, 3) if kind == "balanced" else effective_weights(TRUTH, 3, 0.99)

@@ -98,8 +98,11 @@ def imbalance_section(
     rarest, largest = output.classes[order[0]], output.classes[order[-1]]
     lead = f"{largest} has {counts[order[-1]]:,} rows, {rarest} has {counts[order[0]]:,}: {_ratio(ratio)}. "
     lead += f"Done about it: {', '.join(remedy.done)}." if remedy.done else "Nothing is done about it."
-    if remedy.per_head and remedy.done:
-        lead += " That goes by the classes of each target, not by the joint ones shown here."
+    by_target = (remedy.per_network and remedy.sampling == "balanced") or (
+        remedy.per_head and (remedy.class_weights != "none" or bool(remedy.loss))
+    )
+    if by_target:
+        lead += " The classes of each target count there, not the joint ones shown here."
     blocks: list[Block] = [_table(output, order, counts, per_fold, remedy=remedy, recall=recall)]
     if recall is not None:
         blocks.insert(0, _by_size(output, order, counts, recall))

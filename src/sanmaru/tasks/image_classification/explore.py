@@ -151,8 +151,8 @@ def sizes(ids: pl.Series, measured: Sequence[Measured | None]) -> Section:
                     title="Aspect ratios differ widely",
                     severity="info",
                     evidence=f"Width : height runs from {wide[0]:.2f} to {wide[1]:.2f} (5 % to 95 %).",
-                    advice="By model.fit: stretch they are squeezed to a square. Where shape matters, take letterbox or "
-                    "center-crop; under What the network sees stands what becomes of them.",
+                    advice="By model.fit: stretch they are squeezed to a square. Where shape matters, take letterbox "
+                    "or center-crop; under What the network sees stands what becomes of them.",
                     kind="aspect-ratios",
                 )
             )
