@@ -49,7 +49,7 @@ def compress(images: Tensor, quality: Tensor) -> Tensor:
     # Both chroma halves and 8 x 8 blocks must come out even; libjpeg repeats the last row and column, too.
     whole = functional.pad(images, (0, -width % 16, 0, -height % 16), mode="replicate").round()
     tall, wide = whole.shape[2:]
-    to_ycc = _to_ycc(images.device)
+    to_ycc, to_rgb = (matrix.to(images.device) for matrix in _matrices())
     planes = torch.matmul(to_ycc, whole.flatten(2)).view_as(whole).round_()  # centred: black is -128, no colour 0
     planes[:, 0] -= 128
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)[:, None, None]
@@ -59,7 +59,7 @@ def compress(images: Tensor, quality: Tensor) -> Tensor:
     # libjpeg's "fancy upsampling", weights 3/4 and 1/4, is this interpolation.
     chroma = functional.interpolate(small.round(), size=(tall, wide), mode="bilinear", align_corners=False)
     back = torch.cat([(light.round() + 128).clamp_(0, 255), chroma], 1)
-    out = torch.matmul(torch.linalg.inv(to_ycc), back.flatten(2)).view_as(whole)
+    out = torch.matmul(to_rgb, back.flatten(2)).view_as(whole)
     return out[:, :, :height, :width].round().clamp_(0, 255)
 
 
@@ -87,6 +87,8 @@ def _basis(device: torch.device) -> Tensor:
     return torch.kron(one, one).float().to(device)
 
 
-def _to_ycc(device: torch.device) -> Tensor:
+def _matrices() -> tuple[Tensor, Tensor]:
+    """Return the maps (3, 3) from RGB to brightness and two colour differences, and back (JFIF 1.02)."""
     rows = [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
-    return torch.tensor(rows, device=device)
+    there = torch.tensor(rows)
+    return there, torch.linalg.inv(there)
