@@ -330,3 +330,13 @@ def test_shares_of_the_fit_divide_the_training_by_the_measured_steps() -> None:
     assert (
         bottleneck_line({"decode": 0.7, "step": 0.3}, {"honest_fraction": None}) == "bottleneck: decode 70 %, step 30 %"
     )
+
+
+def test_mixed_pictures_train_in_parts_and_where_batches_are_empty(bars: Bars, context: MakeContext) -> None:
+    mixing = {"augment": [{"mixup": {"p": 1.0}}, {"cutmix": {"p": 0.5}}]}
+    loss = TooLarge(5)
+    _, trained = fit(bars, context("a"), loss, **mixing)
+    assert (trained.epochs, trained.batch_size) == (3, 4)
+    # 60 rows are one step of 70 batches: ten of them are empty.
+    _, trained = fit(bars, context("b"), epochs=1, batch_size=1, accumulate=70, **mixing)
+    assert trained.epochs == 1

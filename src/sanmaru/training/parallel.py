@@ -92,7 +92,7 @@ class Place:
             rank=self.rank,
             world_size=self.size,
             timeout=PATIENCE,
-            device_id=self.device if on_gpu else None,
+            device_id=self.device if self.device.index is not None and on_gpu else None,
         )
         return Crew(self.rank, self.size, self.device)
 
