@@ -50,7 +50,8 @@ def make_package(
 ) -> Package:
     """Fit `n_folds` small estimators on `people` and package them."""
     table = people(seed=seed) if table is None else table
-    task = Tabular.open(table, Roles(id="id", targets=(target,), features=FEATURES), missing=("", "NA"))
+    task = Tabular.open(table, Roles(id="id", targets=(target,), features=FEATURES), missing=("", "NA"),
+                        quantiles=getattr(model, "quantiles", ()))  # fmt: skip
     model = LinearConfig(penalty=0.01) if model is None else model
     fold = np.arange(len(table)) % n_folds
     parts, judged = [], []
