@@ -206,8 +206,7 @@ def measure(
     Args:
         step: The network.
         feeds: What gives batches.
-        ahead: Batches that each feed prepares ahead: while bare steps ran, its workers had time, so these are taken
-            first and do not count.
+        ahead: Batches that each feed prepares ahead while its workers start; these are taken first and do not count.
         steps: Per measurement.
         rounds: Measurements.
     """
@@ -219,16 +218,14 @@ def measure(
     step.seconds(bare, 3)
     out: dict[str, list[float]] = {name: [] for name in feeds}
     bare_s: list[float] = []
-    live = {name: make() for name, make in feeds.items()}
-    for feed in live.values():
-        step.seconds(feed, 2)  # worker processes start, caches fill: not part of the steady state
     before = step.seconds(bare, steps)
     bare_s.append(before)
     for _ in range(rounds):
-        for name, feed in live.items():
-            if ahead[name]:
-                step.seconds(feed, ahead[name])
+        for name, make in feeds.items():
+            feed = make()
+            step.seconds(feed, 2 + ahead[name])
             seconds = step.seconds(feed, steps)
+            del feed  # ends its workers, which would go on preparing while bare steps run
             after = step.seconds(bare, steps)
             bare_s.append(after)
             out[name].append((before + after) / 2 / seconds)
