@@ -5,15 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sanmaru.tasks.tabular.config import LightGBMConfig, LinearConfig
+from sanmaru.tasks.tabular.config import CatBoostConfig, LightGBMConfig, LinearConfig
 from sanmaru.tasks.tabular.contributions import told_contributions
 from sanmaru.tasks.tabular.permutation import Shuffles, column_losses, rows_to_shuffle
 from sanmaru.training.config import TrainConfig
 
 
 @pytest.mark.parametrize("target", ["price", "sold", "band"])
-@pytest.mark.parametrize("model", [LightGBMConfig(trees=12), LinearConfig(penalty=0.1)], ids=["lightgbm", "linear"])
+@pytest.mark.parametrize(
+    "model",
+    [LightGBMConfig(trees=12), LinearConfig(penalty=0.1), CatBoostConfig(trees=8)],
+    ids=["lightgbm", "linear", "catboost"],
+)
 def test_contributions_sum_to_the_raw_score(model, target, mixed_table, open_task, context):
+    if model.kind == "catboost":
+        pytest.importorskip("catboost")
     table = mixed_table(200)
     task = open_task(table, target)
     estimator = task.estimator(model, TrainConfig())
