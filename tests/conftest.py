@@ -33,9 +33,12 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A headless Chromium, driven by Playwright; skips where either is absent."""
+    """A headless Chromium, driven by Playwright; skips where either is absent.
+
+    Of a module, for a process can hold one Playwright at a time.
+    """
     api = pytest.importorskip("playwright.sync_api")
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
