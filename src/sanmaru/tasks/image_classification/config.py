@@ -77,7 +77,7 @@ class NetworkConfig(Config):
             try:
                 frozen_stages(BACKBONES[self.backbone].stage_names(self.image_size), self.freeze)
             except ProjectFileError as error:
-                raise ValueError(str(error)) from error
+                raise ValueError(str(error).removeprefix("model.")) from error
         return self
 
     @property
