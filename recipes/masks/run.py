@@ -1,6 +1,6 @@
 """Does the person in a picture wear a mask? Real photos, on half of which a mask was pasted.
 
-python recipes/masks/run.py            the whole recipe, about 4 minutes on two cores
+python recipes/masks/run.py            the whole recipe, about 3 minutes on two cores
 python recipes/masks/run.py --tiny     does it run?
 """
 
@@ -67,7 +67,7 @@ RECIPE = Recipe(
     tiny={"": ("split.folds=2", "train.epochs=1", "model.image_size=16")},
     tiny_variants=("plain", "augmented, holes"),
     also=("macro_f1", "log_loss"),
-    minutes=4,
+    minutes=3,
 )
 
 if __name__ == "__main__":
