@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -31,7 +32,13 @@ class Live:
     def __init__(self, service: Service) -> None:
         self.service = service
         config = uvicorn.Config(
-            service, http=PredictProtocol, port=0, log_level="error", access_log=False, proxy_headers=False
+            service,
+            http=PredictProtocol,
+            port=0,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            timeout_keep_alive=1,
         )
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
@@ -195,6 +202,44 @@ def test_a_body_that_stays_away_is_given_up(live: Live) -> None:
     answer = live.ask(request()[:-5])[0]
     assert answer[0] == 408
     assert "did not arrive within 0.6 s" in json.loads(answer[2])["error"]
+
+
+def test_a_connection_on_which_nothing_comes_is_closed_in_time_and_not_before(live: Live) -> None:
+    assert live.server.config.timeout_keep_alive == 1
+    with socket.create_connection(("127.0.0.1", live.port()), timeout=10) as sock:
+        reader = sock.makefile("rb")
+        for pause_s in (0.0, 0.7, 0.7):  # longer than the limit together
+            time.sleep(pause_s)
+            sock.sendall(request())
+            assert read_answer(reader)[0] == 200
+        began = time.monotonic()
+        assert reader.read() == b""  # the server closes
+        assert 0.8 < time.monotonic() - began < 5
+
+
+def test_the_loop_stays_awake_for_callers_who_come_back_at_once_only(live: Live) -> None:
+    with socket.create_connection(("127.0.0.1", live.port()), timeout=10) as sock:
+        reader = sock.makefile("rb")
+
+        def ask(pause_s: float) -> PredictProtocol:
+            sock.sendall(request())
+            assert read_answer(reader)[0] == 200
+            time.sleep(pause_s)
+            (connection,) = live.server.server_state.connections
+            assert isinstance(connection, PredictProtocol)
+            return connection
+
+        for _ in range(3):
+            slow = ask(0.02)
+            assert not slow._spinning
+            assert slow._spin_until == 0
+        slow._ended = perf_counter() + 60  # as if the next request came at once
+        busy = ask(0.0)
+        assert busy._spin_until > 0
+        deadline = time.monotonic() + 10
+        while busy._spinning:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
 
 
 def test_keys_are_asked_for_on_the_short_road_too(income: Path, usual: list[str]) -> None:
