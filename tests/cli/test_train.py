@@ -47,6 +47,7 @@ def test_without_a_terminal_it_prints_plain_lines(folder: Path) -> None:
     lines = result.stdout.splitlines()
     run = lines[0].split()[1]
     assert lines[0] == f"run {run}  60 rows, 2 folds, rmse"
+    assert lines.pop(1).startswith("9 rows equal an earlier one in every column but the id")
     assert re.fullmatch(r"1 row could not be used \(1 missing-target\): \S+/quarantine.csv", lines[1])
     assert re.fullmatch(r"fold 0  30 rows  rmse 0\.\d+  [\d.]+ s", lines[2])
     assert re.fullmatch(r"rmse 0\.\d+  95 % interval 0\.\d+ to 0\.\d+", lines[4])

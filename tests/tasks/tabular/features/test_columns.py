@@ -36,7 +36,10 @@ def known(targets: np.ndarray) -> Known:
     return Known(targets=targets.astype(np.float64)[:, None], names=("y",), groups=None, seed=0)
 
 
-moments = st.datetimes(datetime(1901, 1, 1), datetime(2099, 12, 31))
+moments = st.datetimes(datetime(1901, 1, 1), datetime(2099, 12, 31)).map(
+    lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+)
+"""To the millisecond, which is what a count of days holds over two centuries."""
 
 
 @settings(max_examples=40, deadline=None)

@@ -10,7 +10,7 @@ import numpy as np
 from sanmaru.tasks.tabular.features.config import DatesConfig
 from sanmaru.tasks.tabular.features.rows import Known, Places
 
-_MICROSECONDS = 86_400_000_000
+_MILLISECONDS = 86_400_000
 
 
 class Dates:
@@ -53,13 +53,13 @@ def _start(reference: str | None) -> np.datetime64:
 def moments_of(days: np.ndarray, start: np.datetime64) -> np.ndarray:
     """Turn days since a reference, float64 (n,), back into moments, datetime64[us] (n,); NaN becomes NaT."""
     present = ~np.isnan(days)
-    # Days are a quotient of whole microseconds; rounding undoes it exactly for spans of under two centuries.
-    offset = np.round(np.where(present, days, 0.0) * _MICROSECONDS).astype("timedelta64[us]")
+    # A double holds a century of days to about a microsecond; rounded to milliseconds, a whole second stays one.
+    offset = np.round(np.where(present, days, 0.0) * _MILLISECONDS).astype("timedelta64[ms]")
     return np.where(present, start + offset, np.datetime64("NaT", "us"))
 
 
 def _between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    span = (second - first) / np.timedelta64(_MICROSECONDS, "us")
+    span = (second - first) / np.timedelta64(_MILLISECONDS, "ms")
     return np.asarray(span, dtype=np.float64)
 
 
