@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sanmaru.errors import MissingExtraError, UserError
+from sanmaru.errors import MissingExtraError, RegistryError, UserError
 from sanmaru.files import write_json
 from sanmaru.project import FILE_NAME, Project
 
@@ -240,21 +240,23 @@ def predict_aside(run: Run, file: str = "aside.csv") -> tuple[Task, pl.DataFrame
 
 
 def _serve_ready(walked: Walked) -> None:
-    """Register the best run, put it into production, and predict the test rows with what production serves."""
+    """Register the best run, promote it if the gate lets it, and predict the test rows with it."""
     from sanmaru.packages.batch import predict_file
-    from sanmaru.registry.models import load_model, promote, register
+    from sanmaru.packages.package import Package
+    from sanmaru.registry.models import promote, register
 
     project, best = walked.project, walked.runs[walked.best]
     version = register(best)
-    promote(project, project.name, to="production", version=version.version, why="best out of fold", force=True)
-    package = load_model(f"{project.name}@production", project)
+    try:
+        promote(project, project.name, to="production", version=version.version, why="best out of fold")
+        state = "in production"
+    except RegistryError as refused:  # an earlier walk in this folder left a champion that is better
+        state = f"not promoted: {refused}"
     data = project.file.data
     images = project.path(data.images) if data.images and data.layout == "table" else None
     out = project.folder / "predictions.csv"
-    report = predict_file(package, project.path(data.test or "test.csv"), out, images=images)
-    walked.say(
-        f"registered {project.name} version {version.version}, in production; predicted {report.rows} rows: {out}"
-    )
+    report = predict_file(Package.load(best.package_folder), project.path(data.test or "test.csv"), out, images=images)
+    walked.say(f"registered {project.name} version {version.version}, {state}; predicted {report.rows} rows: {out}")
 
 
 def _made_with() -> dict[str, Any]:
