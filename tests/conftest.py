@@ -48,3 +48,40 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=flags)
         yield browser
         browser.close()
+
+
+SERVERS = {
+    "postgresql": (("psycopg", "pg8000"), "postgresql://postgres@127.0.0.1:5432/postgres"),
+    "mysql": (("pymysql",), "mysql://root@127.0.0.1:3306"),
+}
+"""Drivers in order of preference, and where a server usually answers."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh database of each kind; servers are those of SANMARU_POSTGRESQL and SANMARU_MYSQL, or on this machine."""
+    kind = request.param
+    if kind == "sqlite":
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+        return
+    import importlib.util
+    import secrets
+
+    import sqlalchemy as sa
+
+    drivers, usual = SERVERS[kind]
+    driver = next((name for name in drivers if importlib.util.find_spec(name) is not None), None)
+    if driver is None:
+        pytest.skip(f"needs one of {', '.join(drivers)} to reach {kind}")
+    url = sa.make_url(os.environ.get(f"SANMARU_{kind.upper()}", usual)).set(drivername=f"{kind}+{driver}")
+    name = f"sanmaru_test_{secrets.token_hex(6)}"
+    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with admin.connect() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    except sa.exc.DBAPIError as error:
+        pytest.skip(f"no {kind} server at {url.host}:{url.port} ({type(error.orig).__name__})")
+    yield url.set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name}"))
+    admin.dispose()

@@ -1,9 +1,7 @@
-"""Databases of each kind, and small pipelines in a folder."""
+"""Ledgers in databases of each kind, and small pipelines in a folder."""
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,36 +14,11 @@ from sanmaru.pipelines.database import open_engine
 from sanmaru.pipelines.ledger import Ledger
 from sanmaru.pipelines.plan import Plan
 
-SERVERS = {
-    "postgresql": ("postgresql+pg8000", "postgresql://postgres@127.0.0.1:5432/postgres"),
-    "mysql": ("mysql+pymysql", "mysql://root@127.0.0.1:3306"),
-}
-
-
-@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of a fresh database; servers are those of SANMARU_POSTGRESQL and SANMARU_MYSQL, or on this machine."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'ledger.db'}"
-        return
-    driver, usual = SERVERS[request.param]
-    url = sa.make_url(os.environ.get(f"SANMARU_{request.param.upper()}", usual)).set(drivername=driver)
-    name = f"sanmaru_test_{secrets.token_hex(6)}"
-    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    try:
-        with admin.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    except sa.exc.DBAPIError as error:
-        pytest.skip(f"no {request.param} server at {url.host}:{url.port} ({type(error.orig).__name__})")
-    yield url.set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name}{' WITH (FORCE)' if request.param == 'postgresql' else ''}"))
-    admin.dispose()
-
 
 @pytest.fixture
-def ledger(database: str, tmp_path: Path) -> Iterator[Ledger]:
-    engine = open_engine(database, tmp_path)
+def ledger(database_url: str, tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger in a fresh database of each kind."""
+    engine = open_engine(database_url, tmp_path)
     yield Ledger(engine, "air")
     engine.dispose()
 

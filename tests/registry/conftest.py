@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,40 +97,10 @@ def table_maker() -> Callable[..., pl.DataFrame]:
     return table_of
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """A fresh database of each kind; servers are those of SANMARU_POSTGRESQL and SANMARU_MYSQL, or on this machine."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'log.db'}"
-        return
-    import secrets
-
-    import sqlalchemy as sa
-
-    drivers = {"postgresql": ("psycopg", "pg8000"), "mysql": ("pymysql",)}[request.param]
-    usual = {"postgresql": "postgresql://postgres@127.0.0.1:5432/postgres", "mysql": "mysql://root@127.0.0.1:3306"}
-    server = os.environ.get(f"SANMARU_{request.param.upper()}", usual[request.param])
-    driver = next((name for name in drivers if _importable(name)), None)
-    if driver is None:
-        pytest.skip(f"needs one of {', '.join(drivers)} to reach {request.param}")
-    url = sa.make_url(server).set(drivername=f"{request.param}+{driver}")
-    name = f"sanmaru_test_{secrets.token_hex(6)}"
-    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    try:
-        with admin.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    except sa.exc.DBAPIError as error:
-        pytest.skip(f"no {request.param} server at {url.host}:{url.port} ({type(error.orig).__name__})")
-    yield url.set(database=name).render_as_string(hide_password=False)
+@pytest.fixture
+def database_url(database_url: str) -> Iterator[str]:
+    """A fresh database of each kind, whose connections the log gives back."""
+    yield database_url
     from sanmaru.registry.log import engine
 
-    engine(url.set(database=name).render_as_string(hide_password=False), os.getpid()).dispose()
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name}"))
-    admin.dispose()
-
-
-def _importable(name: str) -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec(name) is not None
+    engine(database_url, os.getpid()).dispose()
