@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from sanmaru.errors import UserError
+from sanmaru.html.numbers import short
 
 DIGITS = "digits"
 DIABETES = "diabetes"
@@ -235,10 +236,10 @@ def _title(text: str) -> None:
 def _lines(results: list[dict[str, Any]]) -> Iterator[str]:
     for result in results:
         unseen = result["unseen"]
-        kept = "" if unseen is None else f"; on the rows kept aside: {unseen:.4g}"
+        kept = "" if unseen is None else f"; on the rows kept aside: {short(unseen)}"
         yield (
-            f"  {result['name']}: {result['metric']} {result['value']:.4g} "
-            f"(95 % interval {result['low']:.4g} to {result['high']:.4g}){kept}"
+            f"  {result['name']}: {result['metric']} {short(result['value'])} "
+            f"(95 % interval {short(result['low'])} to {short(result['high'])}){kept}"
         )
         for path in result["reports"]:
             yield f"    {path}"

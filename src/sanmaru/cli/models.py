@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from sanmaru.html.numbers import short
+
 
 class _Format(StrEnum):
     table = "table"
@@ -45,7 +47,7 @@ def models(
                 "model": version.name,
                 "version": str(version.version),
                 "alias": ", ".join(version.aliases),
-                "score": "" if version.score is None else f"{version.metric} {version.score:.4g}",
+                "score": "" if version.score is None else f"{version.metric} {short(version.score)}",
                 "run": version.run,
                 "registered": version.created[:16].replace("T", " "),
             }

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sanmaru.html.numbers import short
+
 
 def register(
     run: Annotated[str, typer.Argument(help="A run: its id, a part of it, or `last`.")],
@@ -22,6 +24,6 @@ def register(
     from sanmaru.registry.models import register as register_run
 
     version = register_run(Run.load(Project.load(project), run), name)
-    score = "" if version.score is None else f", {version.metric} {version.score:.4g}"
+    score = "" if version.score is None else f", {version.metric} {short(version.score)}"
     typer.echo(f"registered {version.name} version {version.version} from run {version.run}{score}")
     typer.echo(f"promote it with: sanmaru promote {version.name} --to staging")

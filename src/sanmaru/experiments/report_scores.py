@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sanmaru.experiments.runs import FOLD, Run
 from sanmaru.html.blocks import Bars, Block, Finding, Grid, Section
+from sanmaru.html.numbers import short
 
 if TYPE_CHECKING:
     import polars as pl
@@ -97,7 +98,8 @@ def _odd_folds(values: list[float], intervals: list[tuple[float, float]], whole:
                 Finding(
                     title=f"Fold {fold} is unlike the others",
                     severity="warning",
-                    evidence=f"{title} {value:.4g} (95 % interval {low:.4g} to {high:.4g}), {whole:.4g} on all rows.",
+                    evidence=f"{title} {short(value)} (95 % interval {short(low)} to {short(high)}), "
+                    f"{short(whole)} on all rows.",
                     advice="Look at what its rows have in common: a group, a time, a class that the others lack.",
                     kind="odd-fold",
                 )

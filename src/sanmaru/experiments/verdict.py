@@ -83,4 +83,4 @@ def shown(value: float, beside: Paired) -> str:
     if not width > 0 or not math.isfinite(width):
         return f"{value:.4g}"
     digits = max(0, 1 - math.floor(math.log10(width)))
-    return f"{value:.{min(digits, 12)}f}"
+    return f"{value:,.{min(digits, 12)}f}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sanmaru.errors import MissingExtraError, RegistryError, UserError
 from sanmaru.files import write_json
+from sanmaru.html.numbers import short
 from sanmaru.project import FILE_NAME, Project
 
 if TYPE_CHECKING:
@@ -147,12 +148,12 @@ def _train(walked: Walked) -> None:
             walked.facts[f"left out, {name}"] = "its extra is not installed"
             continue
         walked.runs[name] = run
-        walked.say(f"  {run.score().metric} {run.score().value:.4g} out of fold")
+        walked.say(f"  {run.score().metric} {short(run.score().value)} out of fold")
     if recipe.ensemble is not None and len(walked.runs) > 1:
         ids = [run.id for run in walked.runs.values()]
         combined = ensemble(walked.project, ids, method=recipe.ensemble)
         walked.runs["ensemble"] = combined
-        walked.say(f"ensemble ({recipe.ensemble}): {combined.score().metric} {combined.score().value:.4g}")
+        walked.say(f"ensemble ({recipe.ensemble}): {combined.score().metric} {short(combined.score().value)}")
 
 
 def _watch(say: Say) -> Callable[[Event], None]:
@@ -160,7 +161,7 @@ def _watch(say: Say) -> Callable[[Event], None]:
         if event.kind == "fold":
             scores = event.facts.get("scores") or {}
             value = scores.get(event.facts.get("metric"))
-            say(f"  fold {event.fold}: {value:.4g}" if isinstance(value, float) else f"  fold {event.fold} done")
+            say(f"  fold {event.fold}: {short(value)}" if isinstance(value, float) else f"  fold {event.fold} done")
         elif event.kind == "warning":
             say(f"  {event.facts.get('text')}")
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from sanmaru.html.blocks import Bars, Finding, Grid, Histogram, Lines, Section
+from sanmaru.html.numbers import short
 from sanmaru.tasks.base import Output
 
 MOST_POINTS = 1500
@@ -73,7 +74,8 @@ def _biases(output: Output, truth: np.ndarray, predicted: np.ndarray) -> Iterato
         yield Finding(
             title=f"Predictions are too {way} on average",
             severity="warning",
-            evidence=f"Mean error {mean:+.4g} with a standard deviation of {spread:.4g} over {len(error)} rows.",
+            evidence=f"Mean error {'+' if mean > 0 else ''}{short(mean)} with a standard deviation of {short(spread)} "
+            f"over {len(error)} rows.",
             advice="Check whether training and validation rows come from the same time and source, and whether the "
             "loss fits the metric (a median-seeking loss is biased on skewed targets).",
             kind="biased-predictions",
@@ -83,7 +85,7 @@ def _biases(output: Output, truth: np.ndarray, predicted: np.ndarray) -> Iterato
         yield Finding(
             title=f"{below} predictions lie below 0 though the target never does",
             severity="warning",
-            evidence=f"Smallest prediction {predicted.min():.4g}, smallest target {truth.min():.4g}.",
+            evidence=f"Smallest prediction {short(predicted.min())}, smallest target {short(truth.min())}.",
             advice="Clip predictions at 0, or learn the logarithm of the target.",
             kind="impossible-negative-predictions",
         )
@@ -109,8 +111,8 @@ def residuals(output: Output, ids: pl.Series, truth: np.ndarray, predicted: np.n
                 title="A few rows make most of the error",
                 severity="warning",
                 evidence=f"The worst {len(worst)} rows (1 %) hold {share:.0%} of the squared error; with normally "
-                f"spread errors they would hold about 9 %. Largest error {abs(error[order[0]]):.4g}, median "
-                f"{quantiles[0]:.4g}.",
+                f"spread errors they would hold about 9 %. Largest error {short(abs(error[order[0]]))}, median "
+                f"{short(quantiles[0])}.",
                 advice="Look at the worst rows for wrong targets. If they are right, learn the logarithm of the "
                 "target, or choose mae as the metric when large errors should not rule.",
                 ids=tuple(str(ids[int(place)]) for place in order[:20]),
@@ -119,8 +121,8 @@ def residuals(output: Output, ids: pl.Series, truth: np.ndarray, predicted: np.n
         )
     return Section(
         title="Residuals",
-        lead=f"Half of the rows are off by less than {quantiles[0]:.4g}, nine in ten by less than {quantiles[1]:.4g}, "
-        f"99 of 100 by less than {quantiles[2]:.4g}.",
+        lead=f"Half of the rows are off by less than {short(quantiles[0])}, nine in ten by less than "
+        f"{short(quantiles[1])}, 99 of 100 by less than {short(quantiles[2])}.",
         blocks=(
             Histogram(
                 title="Errors (outermost hundredth gathered at the ends)",
@@ -136,7 +138,7 @@ def residuals(output: Output, ids: pl.Series, truth: np.ndarray, predicted: np.n
 def error_by_size(output: Output, truth: np.ndarray, predicted: np.ndarray) -> Section:
     """Show the mean absolute error per tenth of the target."""
     parts = [part for part in np.array_split(np.argsort(truth, kind="stable"), min(10, len(truth))) if len(part)]
-    labels = [f"{truth[part].min():.4g} to {truth[part].max():.4g}" for part in parts]
+    labels = [f"{short(truth[part].min())} to {short(truth[part].max())}" for part in parts]
     absolute = [float(np.abs(predicted[part] - truth[part]).mean()) for part in parts]
     signed = [float((predicted[part] - truth[part]).mean()) for part in parts]
     return Section(

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from sanmaru.html.blocks import Grid, Section
+from sanmaru.html.numbers import short
 from sanmaru.tables.match import align
 from sanmaru.tasks.tabular.strength import bins_of
 
@@ -104,10 +105,10 @@ def _values(column: Encoded, known: Sequence[str], code: int, values: np.ndarray
     if code == len(edges):
         return "(missing)"
     low, high = float(values.min()), float(values.max())
-    return f"= {low:g}" if low == high else f"{low:g} to {high:g}"
+    return f"= {short(low)}" if low == high else f"{short(low)} to {short(high)}"
 
 
 def _shown(value: float, regression: bool) -> str:
     if not regression:
         return f"{value:.1%}"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+    return short(value)
