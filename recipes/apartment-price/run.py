@@ -60,17 +60,14 @@ def prepare(folder: Path, tiny: bool) -> Mapping[str, Any]:
     return {**parts, "cancelled contracts set aside": len(cancelled), "copies dropped": copies}
 
 
-PLACE = (
-    "features=[{target_encoding: {columns: [단지명, 동, [단지명, '전용면적(㎡)']], smoothing: 5}}, "
-    "{group_statistics: {by: [단지명, 동], of: ['전용면적(㎡)', 건축년도]}}, count_encoding]"
-)
-LOG = "model.target_transform=log"
+PLACE = "features=[{target_encoding: {columns: [동, 단지명, 도로명, [단지명, '전용면적(㎡)']], smoothing: 5}}]"
+LOG, PLAIN = "model.target_transform=log", "model.target_transform=none"
 
 RECIPE = Recipe(
     home=Path(__file__).parent,
     prepare=prepare,
     variants={
-        "trees": (),
+        "trees": (PLAIN,),
         "trees, log price": (LOG,),
         "trees, log price and features": (LOG, PLACE),
         "catboost, log price and features": ("model.kind=catboost", LOG, PLACE),
