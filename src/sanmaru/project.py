@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from sanmaru.config import Config
+from sanmaru.config import Config, all_configs, field_docs
 from sanmaru.errors import ProjectFileError, nearest
 from sanmaru.pipelines.config import PipelineConfig
 from sanmaru.tables.config import DataConfig, SplitConfig
@@ -51,17 +51,25 @@ class _ProjectFile(Config):
     problem: str = ""
     """What is to be told from what, for whom. Appears on the report and the model card."""
     goal: str = ""
+    """What the model is for, and how well it must do it."""
     constraints: str = ""
+    """What must be kept to: time, memory, fairness, what may not be learned from."""
     baseline: str = ""
     """What is done today, or the score to beat."""
     data: DataConfig
+    """Files, and which column plays which role."""
     split: SplitConfig = SplitConfig()
+    """How rows become folds."""
     train: TrainConfig = TrainConfig()
+    """Epochs, optimiser, augmentation, which rows choose the best epoch."""
     metric: str | None = None
     """The one metric that selects checkpoints and ranks runs; the task's usual one where absent."""
     seed: int = 7
+    """Of everything random but the split, which has its own."""
     cluster: ClusterConfig = ClusterConfig()
+    """Where folds run."""
     storage: StorageConfig = StorageConfig()
+    """Where runs, models, the registry and caches are kept."""
     pipeline: PipelineConfig | None = None
     """Steps that run for every data interval, tied by completion."""
 
@@ -194,8 +202,15 @@ class Project:
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of the project file, for editors."""
+    """Return the JSON schema of the project file, for editors, with what the code says of each field."""
     schema = _ADAPTER.json_schema()
+    for config in all_configs():
+        properties = schema["$defs"].get(config.__name__, {}).get("properties", {})
+        names = {field.alias or name: name for name, field in config.model_fields.items()}
+        docs = field_docs(config)
+        for shown, name in names.items():
+            if shown in properties and name in docs:
+                properties[shown]["description"] = docs[name]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Sanmaru project file", **schema}
 
 
