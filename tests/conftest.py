@@ -33,6 +33,25 @@ def shared_data() -> Path:
     return folder
 
 
+class NoMirror:
+    """Stands for the MLflow mirror where a test is about something else; the mirror's own tests use the real one."""
+
+    def __init__(self, run: object) -> None:
+        pass
+
+    def finish(self) -> None:
+        return None
+
+    def fail(self) -> None:
+        return None
+
+
+@pytest.fixture(scope="session")
+def no_mirror() -> type[NoMirror]:
+    """What to put in the place of `experiments.train.Mirror`."""
+    return NoMirror
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A headless Chromium, driven by Playwright; skips where either is absent.

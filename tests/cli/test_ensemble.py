@@ -19,21 +19,8 @@ from sanmaru.experiments.runs import Run
 from sanmaru.project import Project
 
 
-class NoMirror:
-    """Stands for the MLflow mirror, which has its own tests."""
-
-    def __init__(self, run: Run) -> None:
-        pass
-
-    def finish(self) -> None:
-        return None
-
-    def fail(self) -> None:
-        return None
-
-
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory, no_mirror: type) -> Project:
     """A project with two trained runs."""
     folder = tmp_path_factory.mktemp("project")
     generator = np.random.default_rng(0)
@@ -46,17 +33,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         "split: {folds: 3}\nmodel: {kind: linear, penalty: 0.001}\n"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "Mirror", NoMirror)
+        patch.setattr(train_module, "Mirror", no_mirror)
         train_module.train(Project.load(folder))
         train_module.train(Project.load(folder, "model.penalty=1"))
     return Project.load(folder)
 
 
 @pytest.fixture(autouse=True)
-def without_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_mirror(monkeypatch: pytest.MonkeyPatch, no_mirror: type) -> None:
     from sanmaru.experiments import tracking
 
-    monkeypatch.setattr(tracking, "Mirror", NoMirror)
+    monkeypatch.setattr(tracking, "Mirror", no_mirror)
 
 
 def call(*arguments: Any) -> str:

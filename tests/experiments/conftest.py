@@ -73,22 +73,9 @@ def small_table(rows: int = 120) -> pl.DataFrame:
     )
 
 
-class NoMirror:
-    """Stands for the MLflow mirror where a test is about something else; the mirror's own tests use the real one."""
-
-    def __init__(self, run: object) -> None:
-        pass
-
-    def finish(self) -> None:
-        return None
-
-    def fail(self) -> None:
-        return None
-
-
 @pytest.fixture
-def without_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_module, "Mirror", NoMirror)
+def without_mirror(monkeypatch: pytest.MonkeyPatch, no_mirror: type) -> None:
+    monkeypatch.setattr(train_module, "Mirror", no_mirror)
 
 
 class WrittenRuns:

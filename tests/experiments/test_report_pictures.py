@@ -18,19 +18,6 @@ from sanmaru.experiments.train import train
 from sanmaru.project import Project
 
 
-class NoMirror:
-    """Stands for the MLflow mirror, which this is not about."""
-
-    def __init__(self, run: object) -> None:
-        pass
-
-    def finish(self) -> None:
-        return None
-
-    def fail(self) -> None:
-        return None
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Squares of three colours for four ages each, some of them under a wrong label, in two targets."""
@@ -62,9 +49,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="module")
-def page(project: Project) -> Path:
+def page(project: Project, no_mirror: type) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "Mirror", NoMirror)
+        patch.setattr(train_module, "Mirror", no_mirror)
         return report(train(project))
 
 

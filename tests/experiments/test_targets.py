@@ -25,25 +25,12 @@ from sanmaru.tables.propose import propose
 QUICK = ("split.folds=2", "train.epochs=2", "model.image_size=8", "train.selection=none", "report.explain=2")
 
 
-class NoMirror:
-    """Stands for the MLflow mirror, which has tests of its own."""
-
-    def __init__(self, run: object) -> None:
-        pass
-
-    def finish(self) -> None:
-        return None
-
-    def fail(self) -> None:
-        return None
-
-
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str, Run]]:
+def runs(tmp_path_factory: pytest.TempPathFactory, no_mirror: type) -> tuple[Project, dict[str, Run]]:
     """A run of each formulation, not mirrored to MLflow."""
     folder = write_people(tmp_path_factory.mktemp("people"))
     patch = pytest.MonkeyPatch()
-    patch.setattr("sanmaru.experiments.train.Mirror", NoMirror)
+    patch.setattr("sanmaru.experiments.train.Mirror", no_mirror)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     project = Project.from_dict(folder, propose(folder, name="mask", folder=folder).content).with_overrides(*QUICK)
