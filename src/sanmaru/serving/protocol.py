@@ -6,8 +6,8 @@ model answers it on the event loop, it is answered here, in the parser's own cal
 several pieces, refusals, mistakes, other paths, large requests - takes the usual road through the ASGI application,
 which also words every error.
 
-Written and tested against uvicorn 0.54 (`uvicorn.protocols.http.httptools_impl`); only methods that an `asyncio.Protocol`
-with httptools' callbacks must have, and the attributes its own constructor sets, are used.
+Written and tested against uvicorn 0.54 (`uvicorn.protocols.http.httptools_impl`); only methods that an
+`asyncio.Protocol` with httptools' callbacks must have, and the attributes its own constructor sets, are used.
 """
 
 from __future__ import annotations
