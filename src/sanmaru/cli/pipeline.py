@@ -135,7 +135,7 @@ def schedule(
         while True:
             summary = runner.run()
             now = ledger.now()
-            ends = plan.every.at(datetime.fromtimestamp(now).astimezone()).end.timestamp()
+            ends = plan.every.at(_now(ledger)).end.timestamp()
             wake = min(ends, summary.next_try or ends) - now
             time.sleep(min(max(wake, 0.1), look_s))
 

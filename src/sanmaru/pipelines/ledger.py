@@ -133,13 +133,20 @@ class Ledger:
 
     def expect(self, steps: Sequence[str], starts: Iterable[str]) -> int:
         """Make the rows of intervals that are due, where they are absent; return how many were made."""
-        made = 0
-        for start in starts:
-            known = {entry.step for entry in self.entries(starts=[start])}
-            for step in steps:
-                if step not in known and self._insert(step, start):
-                    made += 1
-        return made
+        wanted = list(starts)
+        if not wanted:
+            return 0
+        rows = sa.select(_ENTRIES.c.step, _ENTRIES.c.start).where(
+            _ENTRIES.c.pipeline == self.pipeline, _ENTRIES.c.start >= min(wanted), _ENTRIES.c.start <= max(wanted)
+        )
+        with self.engine.connect() as connection:
+            known = {(row.step, row.start) for row in connection.execute(rows)}
+        absent = [(step, start) for start in wanted for step in steps if (step, start) not in known]
+        try:
+            self._insert(absent)
+        except sa.exc.IntegrityError:  # another runner made some of them a moment ago
+            return sum(self._insert_one(place) for place in absent)
+        return len(absent)
 
     def entries(
         self,
@@ -391,16 +398,21 @@ class Ledger:
                         counts[shown] = counts.get(shown, 0) + some
         return found
 
-    def _insert(self, step: str, start: str) -> bool:
-        row = {
-            "pipeline": self.pipeline, "step": step, "start": start, "state": "waiting", "attempt": 0, "tries": 0,
-            "marks": 0, "owner": "", "lease_until": 0.0, "next_try": 0.0, "done_key": "", "inputs": "{}",
-            "outputs": "{}", "outputs_hash": "", "ended": 0.0, "seconds": 0.0, "reason": "",
+    def _insert(self, places: Sequence[tuple[str, str]]) -> None:
+        """Make rows of (step, interval), all or none."""
+        blank = {
+            "pipeline": self.pipeline, "state": "waiting", "attempt": 0, "tries": 0, "marks": 0, "owner": "",
+            "lease_until": 0.0, "next_try": 0.0, "done_key": "", "inputs": "{}", "outputs": "{}", "outputs_hash": "",
+            "ended": 0.0, "seconds": 0.0, "reason": "",
         }  # fmt: skip
-        try:
+        if places:
             with self.engine.begin() as connection:
-                connection.execute(sa.insert(_ENTRIES).values(**row))
-        except sa.exc.IntegrityError:  # another runner made it a moment ago
+                connection.execute(sa.insert(_ENTRIES), [{**blank, "step": step, "start": at} for step, at in places])
+
+    def _insert_one(self, place: tuple[str, str]) -> bool:
+        try:
+            self._insert([place])
+        except sa.exc.IntegrityError:
             return False
         return True
 

@@ -102,7 +102,7 @@ class Runner:
         """
         end = moment(self.ledger.now()) if until is None else until
         starts = list(self.plan.due(since, end))
-        self._expect(starts)
+        self.ledger.expect(self.plan.order, starts)
         if not starts:
             return Summary()
         if check:
@@ -119,11 +119,6 @@ class Runner:
                 self._start(ready.popleft(), summary, ready)
             if self._busy:
                 self._look(summary, ready)
-
-    def _expect(self, starts: list[str]) -> None:
-        known = {(entry.step, entry.start) for entry in self.ledger.entries(since=starts[0])} if starts else set()
-        absent = [start for start in starts if any((step, start) not in known for step in self.plan.order)]
-        self.ledger.expect(self.plan.order, absent)
 
     def _mark_changed(self, starts: list[str]) -> None:
         """Mark complete steps whose key is no longer the one they were done with; what needs them follows by itself."""

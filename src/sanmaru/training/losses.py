@@ -10,6 +10,8 @@ B batch, K classes.
 
 from __future__ import annotations
 
+import abc
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -79,7 +81,7 @@ def soft_labels(labels: Tensor, outputs: Tensor, smoothing: float = 0.0) -> Tens
     return functional.one_hot(labels, n_classes).to(outputs.dtype) * (1 - smoothing) + smoothing / n_classes
 
 
-class BaseRowLoss(nn.Module):
+class BaseRowLoss(nn.Module, abc.ABC):
     """A loss that is a sum over rows.
 
     Args:
@@ -94,9 +96,9 @@ class BaseRowLoss(nn.Module):
         self.register_buffer("class_weights", class_weights)
         self.label_smoothing = label_smoothing
 
+    @abc.abstractmethod
     def rows(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row (B,), classes not yet weighed."""
-        raise NotImplementedError
 
     def forward(self, outputs: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the sum over the rows of weight · class weight · loss, divided by their number."""
