@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from sanmaru.pipelines.config import PipelineConfig
-from sanmaru.pipelines.database import open_engine
+from sanmaru.database import open_engine
 from sanmaru.pipelines.ledger import Ledger
 from sanmaru.pipelines.plan import Plan
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sanmaru.pipelines.database import open_engine
+from sanmaru.database import open_engine
 from sanmaru.pipelines.ledger import Attempt, FencedError, Ledger
 
 HOUR, NEXT = "2026-11-20T00:00Z", "2026-11-20T01:00Z"

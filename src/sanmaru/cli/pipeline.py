@@ -154,7 +154,7 @@ def watch(
 
 
 def _open(folder: Path) -> tuple[Plan, Ledger]:
-    from sanmaru.pipelines.database import open_engine
+    from sanmaru.database import open_engine
     from sanmaru.pipelines.ledger import Ledger
     from sanmaru.pipelines.plan import Plan
     from sanmaru.project import Project

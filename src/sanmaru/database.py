@@ -1,4 +1,4 @@
-"""The database of the ledger: SQLite beside the project, or PostgreSQL or MySQL/MariaDB by a URL."""
+"""Databases by URL: SQLite beside the project, or PostgreSQL or MySQL/MariaDB."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import sqlalchemy as sa
 from sanmaru.errors import ProjectFileError, UserError
 
 
-def open_engine(url: str, folder: Path) -> sa.Engine:
+def open_engine(url: str, folder: Path, key: str = "pipeline.ledger") -> sa.Engine:
     """Return an engine for a database that answers.
 
     Args:
         url: SQLAlchemy URL. A relative SQLite file lies in `folder`.
         folder: The project's.
+        key: Of the project file where the URL stands, for messages.
 
     Raises:
         ProjectFileError: when the URL is none, or its driver is not installed.
@@ -25,8 +26,7 @@ def open_engine(url: str, folder: Path) -> sa.Engine:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError:
         raise ProjectFileError(
-            f"pipeline.ledger {url!r} is no database URL. Write e.g. sqlite:///pipeline.db or "
-            "postgresql+pg8000://user@host/name."
+            f"{key} {url!r} is no database URL. Write e.g. sqlite:///pipeline.db or postgresql+pg8000://user@host/name."
         ) from None
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite and parsed.database and not Path(parsed.database).is_absolute():
@@ -36,7 +36,7 @@ def open_engine(url: str, folder: Path) -> sa.Engine:
         engine = sa.create_engine(parsed, **options)
     except (ImportError, sa.exc.NoSuchModuleError) as error:
         raise ProjectFileError(
-            f"pipeline.ledger {url!r}: its driver is not installed ({error}). PostgreSQL: pip install "
+            f"{key} {url!r}: its driver is not installed ({error}). PostgreSQL: pip install "
             "'sanmaru[postgres]' and postgresql+pg8000://...; MySQL: 'sanmaru[mysql]' and mysql+pymysql://..."
         ) from None
     if sqlite:
@@ -46,7 +46,7 @@ def open_engine(url: str, folder: Path) -> sa.Engine:
         engine.connect().close()
     except sa.exc.DBAPIError as error:
         shown = parsed.render_as_string(hide_password=True)
-        raise UserError(f"the ledger's database {shown} does not answer: {error.orig}") from error
+        raise UserError(f"the database {shown} ({key}) does not answer: {error.orig}") from error
     return engine
 
 

@@ -1,0 +1,1 @@
+"""Fetching from elsewhere: raw answers are stored first, then made into rows."""

@@ -1,0 +1,1 @@
+"""Steps that a pipeline can take without a line of Python: collect, check, train, judge, forecast, publish, watch."""

@@ -1,0 +1,1 @@
+"""Where files go: a local folder or S3-compatible storage, committed by a manifest."""
