@@ -14,6 +14,7 @@ from sanmaru.errors import PackageError, RegistryError
 from sanmaru.experiments.runs import Run
 from sanmaru.project import Project
 from sanmaru.registry import gates
+from sanmaru.registry.contest import Contest
 from sanmaru.registry.gates import TOLERANCE, Check
 from sanmaru.registry.log import Entry
 from sanmaru.registry.store import DEV, PRODUCTION, STAGING, TAG, Store, Version, store_of
@@ -108,6 +109,7 @@ def promote(
     why: str = "",
     force: bool = False,
     tolerance: float = TOLERANCE,
+    contest: Contest | None = None,
 ) -> Promotion:
     """Give an alias to a version, if the gate lets it through.
 
@@ -125,6 +127,8 @@ def promote(
         why: The reason, for the log. Needed with `force`.
         force: Move the alias although checks fail. A package that is altered or does not answer is never let through.
         tolerance: How much worse than the champion the score may be, as a fraction of the champion's.
+        contest: What a recent window said of this version. It takes the place of the rows judged out of fold, and of
+            the tolerance: for production the version must have won; staging, where challengers wait, only records it.
 
     Raises:
         RegistryError: when a check fails, with one line per check; the refusal is logged.
@@ -141,7 +145,8 @@ def promote(
             return Promotion(version=candidate, alias=to, previous=holder.version, checks=(), already=True)
         champion = store.at(name, PRODUCTION) or holder
         # The gate takes seconds and runs unlocked; if the champion changes meanwhile it is run again.
-        checks = _gate(project, candidate, champion, tolerance)
+        judged = None if contest is None else contest.check(asked=to == PRODUCTION)
+        checks = _gate(project, candidate, champion, tolerance, judged)
         with store.lock():
             now = store.at(name, to)
             if _number(now) != _number(holder) or _number(store.at(name, PRODUCTION) or now) != _number(champion):
@@ -270,10 +275,14 @@ def _candidate(store: Store, name: str, to: str, version: int | None) -> Version
     return known[-1]
 
 
-def _gate(project: Project, candidate: Version, champion: Version | None, tolerance: float) -> tuple[Check, ...]:
+def _gate(
+    project: Project, candidate: Version, champion: Version | None, tolerance: float, judged: Check | None
+) -> tuple[Check, ...]:
     from sanmaru.metrics.base import find_metric
 
     first, package = gates.intact(candidate.folder, candidate.fingerprint)
+    if champion is None and judged is not None:
+        return (first, judged)
     if champion is None:
         return (first, Check("not worse than the champion", True, "the first version: there is no champion yet"))
     if champion.version == candidate.version:
@@ -288,6 +297,8 @@ def _gate(project: Project, candidate: Version, champion: Version | None, tolera
     fits = gates.compatible(package.signature, theirs.signature)
     if not fits.passed:
         return (first, fits)
+    if judged is not None:
+        return (first, fits, judged)
     metric = find_metric(project.file.metric or package.card.get("metric") or package.task.metrics[0])
     return (first, fits, gates.not_worse(package, theirs, title, metric, tolerance))
 
