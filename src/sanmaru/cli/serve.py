@@ -23,6 +23,9 @@ def serve(
     queue: Annotated[int, typer.Option(min=1, help="Requests that may wait for the model (else 503).")] = 256,
     timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds until a slow body or prediction is cut.")] = 30,
     poll_s: Annotated[float, typer.Option(min=0.05, help="Seconds between looks at the registry.")] = 2,
+    site: Annotated[
+        Path | None, typer.Option(help="Folder of a published forecast page, shown at /forecast and /forecast.json.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Start although the model is not registered yet.")] = False,
     project: Annotated[Path, typer.Option(help="Folder of the project whose registry is asked.")] = Path(),
 ) -> None:
@@ -32,6 +35,7 @@ def serve(
       sanmaru serve mask-18
       sanmaru serve mask-18 --alias staging --port 8001
       sanmaru serve runs/20261121-024500-brave-otter/package
+      sanmaru serve fine-dust --site published
       python -m sanmaru.serving.keys phone-app >> keys.txt && sanmaru serve mask-18 --keys keys.txt
     """
     from sanmaru.serving.run import ServeOptions
@@ -40,7 +44,15 @@ def serve(
 
     settings = Settings(max_body_bytes=int(max_body_mb * 2**20), queue=queue, timeout_s=timeout_s, poll_s=poll_s)
     options = ServeOptions(
-        name=name, alias=alias, project=project, host=host, port=port, workers=workers, keys=keys, settings=settings
+        name=name,
+        alias=alias,
+        project=project,
+        host=host,
+        port=port,
+        workers=workers,
+        keys=keys,
+        site=site,
+        settings=settings,
     )
     if keys is not None and host not in ("127.0.0.1", "localhost", "::1"):
         typer.echo("keys travel in clear text over plain HTTP: put a proxy with TLS in front", err=True)

@@ -26,6 +26,7 @@ from sanmaru.serving.pages import card_page, try_page
 from sanmaru.serving.predict import BasePredict
 from sanmaru.serving.reload import Poller
 from sanmaru.serving.settings import Settings
+from sanmaru.serving.site import Site
 from sanmaru.serving.slot import Slot
 from sanmaru.serving.source import ModelSource
 
@@ -36,10 +37,19 @@ class Service(BasePredict):
     They start and stop with the server (ASGI lifespan).
     """
 
-    def __init__(self, source: ModelSource, settings: Settings, keys: Keys, metrics_folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        source: ModelSource,
+        settings: Settings,
+        keys: Keys,
+        *,
+        metrics_folder: Path | None = None,
+        site: Site | None = None,
+    ) -> None:
         metrics = Metrics(metrics_folder)
         super().__init__(Slot(metrics), Batcher(settings, self._count_batch), settings, keys, metrics)
         self.source = source
+        self.site = site
         self.poller = Poller(source, self.slot, settings, keys)
         self.metrics.queue_length = self.batcher.__len__
         self.api = _surface(self)
@@ -80,6 +90,7 @@ def create_app(
     keys: Keys | None = None,
     *,
     metrics_folder: Path | None = None,
+    site: Site | None = None,
 ) -> Service:
     """Make the service.
 
@@ -88,11 +99,12 @@ def create_app(
         settings: Limits; the usual ones where absent.
         keys: API keys; open to everybody where absent.
         metrics_folder: Shared by the worker processes of one service, so that `/metrics` adds them up.
+        site: A published forecast page, shown at `/forecast`.
 
     Returns:
         An ASGI application.
     """
-    return Service(source, settings or Settings(), keys or Keys(), metrics_folder)
+    return Service(source, settings or Settings(), keys or Keys(), metrics_folder=metrics_folder, site=site)
 
 
 def _surface(service: Service) -> FastAPI:
@@ -127,6 +139,9 @@ def _surface(service: Service) -> FastAPI:
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    if service.site is not None:
+        _publish(api, service.site)
+
     @api.exception_handler(HTTPException)
     async def refuse(_: Request, error: HTTPException) -> Response:
         content = error_body(str(error.detail), None)
@@ -150,6 +165,26 @@ def _surface(service: Service) -> FastAPI:
 
     api.openapi = openapi  # type: ignore[method-assign]
     return api
+
+
+def _publish(api: FastAPI, site: Site) -> None:
+    def show(path: str, request: Request) -> Response:
+        answer = site.answer(path, request.headers.get("if-none-match"))
+        if answer.status == 404:
+            told = "no forecast is published yet: the folder of --site has no such file"
+            raise HTTPException(404, told, headers=answer.headers)
+        return Response(answer.content, status_code=answer.status, headers=answer.headers)
+
+    # Not async: they read a file, so they run in a thread.
+    @api.head("/forecast", include_in_schema=False)
+    @api.get("/forecast", tags=["forecast"], summary="The published forecast page")
+    def page(request: Request) -> Response:
+        return show("/forecast", request)
+
+    @api.head("/forecast.json", include_in_schema=False)
+    @api.get("/forecast.json", tags=["forecast"], summary="The published forecast")
+    def data(request: Request) -> Response:
+        return show("/forecast.json", request)
 
 
 def readiness(service: Service) -> dict[str, Any]:

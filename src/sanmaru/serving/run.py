@@ -38,6 +38,8 @@ class ServeOptions:
     """0 takes any free one; the log says which."""
     workers: int = 1
     keys: Path | None = None
+    site: Path | None = None
+    """Folder of a published forecast page."""
     settings: Settings = field(default_factory=Settings)
     metrics_folder: Path | None = None
 
@@ -51,7 +53,7 @@ class ServeOptions:
         value: dict[str, Any] = json.loads(text)
         value["settings"] = Settings(**value["settings"])
         value["project"] = Path(value["project"])
-        for name in ("keys", "metrics_folder"):
+        for name in ("keys", "site", "metrics_folder"):
             value[name] = None if value[name] is None else Path(value[name])
         return cls(**value)
 
@@ -84,14 +86,17 @@ def serve(options: ServeOptions, *, wait: bool = False, announce: Callable[[], N
         announce: Called once it is known that there is something to serve.
 
     Raises:
-        UserError: when there is nothing to serve, a limit makes no sense, or the keys file cannot be used.
+        UserError: when there is nothing to serve, a limit makes no sense, or the keys file or the site cannot be used.
     """
     import uvicorn
 
     from sanmaru.serving.keys import Keys
+    from sanmaru.serving.site import Site
 
     source = options.source()
     Keys.from_environment(options.keys)
+    if options.site is not None:
+        Site(options.site)
     if not wait:
         source.resolve()
     if announce is not None:
@@ -123,6 +128,7 @@ def app_from_environment() -> Service:
     """Make the application that the environment describes; each worker process calls this."""
     from sanmaru.serving.app import create_app
     from sanmaru.serving.keys import Keys
+    from sanmaru.serving.site import Site
 
     options = ServeOptions.from_text(os.environ[ENVIRONMENT])
     logging.getLogger("sanmaru").setLevel(logging.INFO)
@@ -131,6 +137,7 @@ def app_from_environment() -> Service:
         options.settings,
         Keys.from_environment(options.keys),
         metrics_folder=options.metrics_folder,
+        site=None if options.site is None else Site(options.site),
     )
 
 
