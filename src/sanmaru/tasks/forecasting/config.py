@@ -65,9 +65,10 @@ class LightGBMForecastConfig(BaseForecastModel):
     row_fraction: Annotated[float, Field(gt=0, le=1)] = 0.7
     l2: Annotated[float, Field(ge=0)] = 5.0
     objective: Literal["auto", "squared", "absolute"] = "auto"
-    """What is minimised for the number; `auto` is absolute where the metric is mae or mase."""
-    target: Literal["value", "change"] = "value"
-    """Whether the target itself is learned, or its change since the origin."""
+    """What is minimised for the number; `auto` is squared for rmse and absolute for all other metrics."""
+    start: Literal["nothing", "last", "ridge"] = "ridge"
+    """What the trees correct: nothing (they learn the value), the last known value, or what a ridge regression says,
+    which sees straight lines that trees approach in steps."""
     bands: Literal["objective", "errors"] = "objective"
     """Quantiles by trees of their own that minimise the pinball loss, or from the errors on held-out rows."""
     refit: bool = True
@@ -106,7 +107,7 @@ class LSTMConfig(BaseForecastModel):
     scale: Literal["training", "window"] = "training"
     """What a target is divided by: its spread in training, or in the window's own history."""
     objective: Literal["auto", "squared", "absolute"] = "auto"
-    """What is minimised for the number; `auto` is absolute where the metric is mae or mase."""
+    """What is minimised for the number; `auto` is squared for rmse and absolute for all other metrics."""
 
 
 ForecastModelConfig = Annotated[

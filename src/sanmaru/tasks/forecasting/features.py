@@ -134,7 +134,8 @@ def _mean(values: Floats) -> Floats:
     there = ~np.isnan(values)
     counts = there.sum(axis=1)
     sums = np.where(there, values, 0.0).sum(axis=1, dtype=np.float64)
-    return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0).astype(np.float32)
+    means = np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0)
+    return np.asarray(means, dtype=np.float32)
 
 
 def _spread(values: Floats) -> list[Floats]:

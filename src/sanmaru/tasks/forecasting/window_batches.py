@@ -1,0 +1,121 @@
+"""Batches of windows for networks, gathered by index from series that lie on the device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sanmaru.tasks.forecasting.windows import Floats, Indexes, WindowLayout
+from sanmaru.training.batches import divided
+from sanmaru.training.watch import Stopwatch
+
+_PLAIN_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The order of one epoch."""
+
+    parts: tuple[Tensor, ...]
+    """Window numbers of each batch, int64."""
+
+
+class WindowBatches:
+    """Windows (B, width), NaN where missing, and what came after them (B, horizon · targets), NaN where missing.
+
+    Args:
+        layout: Of the windows given out; its lookback may be shorter than the panel's own layout says.
+        values: float32 (n_series, n_steps, channels).
+        static: float32 (n_series, n_static).
+        series: Index of each window's series, (n,).
+        at: Step of each window's origin, (n,).
+        truth: float32 (n, horizon, targets).
+        device: Where all of it is put.
+    """
+
+    def __init__(
+        self,
+        layout: WindowLayout,
+        *,
+        values: Floats,
+        static: Floats,
+        series: Indexes,
+        at: Indexes,
+        truth: Floats,
+        device: torch.device,
+    ) -> None:
+        self.device = device
+        self.layout = layout
+        # Padded, so that no window reaches beyond an end; one flat list of steps, so that a gather has one index.
+        padded = np.pad(values, ((0, 0), (layout.lookback, layout.horizon), (0, 0)), constant_values=np.nan)
+        n_steps, first_known = padded.shape[1], len(layout.targets) + len(layout.past)
+        self._values = torch.from_numpy(padded.reshape(-1, padded.shape[2])).to(device)
+        self._known = self._values[:, first_known:].contiguous()
+        self._static = torch.from_numpy(np.ascontiguousarray(static)).to(device)
+        self._series = torch.from_numpy(series).to(device)
+        self._origins = torch.from_numpy(series * n_steps + at + layout.lookback).to(device)
+        self._back = torch.arange(1 - layout.lookback, 1, device=device)
+        self._ahead = torch.arange(1, layout.horizon + 1, device=device)
+        self.labels = torch.from_numpy(np.ascontiguousarray(truth.reshape(len(truth), -1))).to(device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def windows(self, index: Tensor) -> Tensor:
+        """Return the windows of these numbers, float32 (B, width)."""
+        origins = self._origins[index][:, None]
+        parts = [self._values[origins + self._back].flatten(1)]
+        if self._known.shape[1]:
+            parts.append(self._known[origins + self._ahead].flatten(1))
+        if self._static.shape[1]:
+            parts.append(self._static[self._series[index]])
+        return torch.cat(parts, dim=1)
+
+    def shuffled(self, batch_size: int, generator: torch.Generator, pieces: int = 1) -> Any:
+        """Draw the order of one epoch."""
+        order = torch.randperm(len(self), generator=generator).to(self.device)
+        return Epoch(divided(order, batch_size, pieces))
+
+    def take(self, epoch: Any, part: int, watch: Stopwatch | None = None) -> tuple[Tensor, Tensor]:
+        """Return one batch."""
+        index = epoch.parts[part]
+        batch = self.windows(index), self.labels[index]
+        if watch is not None:
+            watch.split("gather")
+        return batch
+
+    def plain(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield everything in order."""
+        for index in torch.split(torch.arange(len(self), device=self.device), _PLAIN_ROWS):
+            yield self.windows(index), self.labels[index]
+
+    def statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32], list[int]]:
+        """Return mean and spread of each channel and static number, (C + S,), and the channels with gaps.
+
+        Of the steps from the first to the last that the windows show, those of each series alone.
+        """
+        steps = torch.unique(torch.cat([self._origins - lag for lag in range(self.layout.lookback)]))
+        shown = self._values[steps].cpu().numpy().astype(np.float64)
+        static = self._static[torch.unique(self._series)].cpu().numpy().astype(np.float64)
+        gaps = [place for place in range(shown.shape[1]) if np.isnan(shown[:, place]).any()]
+        means, spreads = [], []
+        for column in (*shown.T, *static.T):
+            known = column[~np.isnan(column)]
+            means.append(known.mean() if len(known) else 0.0)
+            spread = known.std() if len(known) else 0.0
+            spreads.append(spread if spread > 1e-6 * max(1.0, abs(means[-1])) else 1.0)
+        return np.array(means, np.float32), np.array(spreads, np.float32), gaps
+
+    def fingerprint(self) -> str:
+        """A hash of all windows and what came after: a checkpoint of other data is not continued."""
+        found = hashlib.sha256(repr(self.layout.to_json()).encode())
+        for part in (self._values, self._static, self._origins, self.labels):
+            found.update(part.cpu().numpy().tobytes())
+        return found.hexdigest()[:16]
