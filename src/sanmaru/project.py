@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from sanmaru.collect.config import SourceConfig, SourceName
 from sanmaru.config import Config, all_configs, field_docs
 from sanmaru.errors import ProjectFileError, nearest
 from sanmaru.pipelines.config import PipelineConfig
@@ -43,6 +44,8 @@ class StorageConfig(Config):
     tracking: str = "sqlite:///mlflow.db"
     """MLflow tracking and registry store (an SQLAlchemy URL or an MLflow server)."""
     cache: str = ".cache"
+    collected: str = "collected"
+    """Folder of raw answers and of the tables made of them."""
 
 
 class _ProjectFile(Config):
@@ -72,6 +75,8 @@ class _ProjectFile(Config):
     """Where runs, models, the registry and caches are kept."""
     pipeline: PipelineConfig | None = None
     """Steps that run for every data interval, tied by completion."""
+    collect: dict[SourceName, SourceConfig] = Field(default_factory=dict)
+    """Sources to fetch from, by name."""
 
     @field_validator("metric")
     @classmethod
@@ -190,6 +195,11 @@ class Project:
     def cache_folder(self) -> Path:
         """Where decoded pictures and other things that can be made again are kept."""
         return self.path(self.file.storage.cache)
+
+    @property
+    def collected_folder(self) -> Path:
+        """Where raw answers and the tables made of them are kept."""
+        return self.path(self.file.storage.collected)
 
     @property
     def tracking_uri(self) -> str:

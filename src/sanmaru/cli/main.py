@@ -25,6 +25,7 @@ COMMANDS = {
     "rollback": "Give production back to the version that held it before.",
     "models": "List registered models, versions, aliases, or the log of moves.",
     "serve": "Serve a registered model over HTTP; notices promotions by itself.",
+    "collect": "Fetch weather and air-quality sources: fetch, parse what is kept anew, status.",
     "pipeline": "Run steps tied by completion: run, backfill, status, retry, schedule, watch.",
     "schema": "Print the JSON schema of the project file, for editors.",
     "demo": "Run the whole way on data that ships with scikit-learn.",
