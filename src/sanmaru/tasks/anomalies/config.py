@@ -7,35 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sanmaru.config import Config
-from sanmaru.tables.config import MISSING_MARKERS
 from sanmaru.training.config import TrainConfig
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
-
-
-class LongDataConfig(Config):
-    """A long table: one row per series and time. Paths are relative to the project folder."""
-
-    train: str
-    """Table (csv or parquet) of past rows, contaminated as they are."""
-    series: str | None = None
-    """Column that names the series, such as the station; one series where absent."""
-    time: str
-    """Column of dates and times."""
-    time_format: str | None = None
-    """Such as "%Y-%m-%d %H:%M" or "%Y%m%d"; found out where absent."""
-    zone: str = "UTC"
-    """Zone of the times in the file, and of the hour of day: `Asia/Seoul`."""
-    columns: tuple[str, ...] = ()
-    """Columns of numbers to watch; all others that hold numbers where absent."""
-    counters: tuple[str, ...] = ()
-    """Columns that add up and are set back to the beginning, such as hours of rain so far: what they grow by is
-    watched, and a reset is nothing strange."""
-    missing: tuple[str, ...] = MISSING_MARKERS
-    """Cell texts that mean "no value"."""
-    encoding: str = "utf-8"
-    """Text encoding of a csv file."""
 
 
 class Budget(Config):
@@ -152,13 +127,27 @@ TRAINING = TrainConfig(epochs=20, batch_size=256, learning_rate=2e-3)
 """Of the autoencoders, where the project file says nothing."""
 
 
+class AnomalySection(Config):
+    """The section `anomalies` of a project that does something else with the same series, such as forecasting."""
+
+    model: DetectorConfig = RulesConfig()
+    """The detector."""
+    columns: tuple[str, ...] = ()
+    """Columns of numbers to watch; all columns of numbers where absent."""
+    counters: tuple[str, ...] = ()
+    """Columns that add up and are set back to the beginning, such as hours of rain so far: what they grow by is
+    watched, and a reset is nothing strange."""
+    budget: Budget = Budget()
+    """How many alarms may be raised though nothing is wrong."""
+
+
 class AnomalyConfig(Config):
     """All that `fit_detector` needs to know."""
 
     columns: tuple[str, ...] = ()
     """Columns of numbers to watch; all columns of numbers where empty."""
     counters: tuple[str, ...] = ()
-    """As in `LongDataConfig.counters`."""
+    """As in `AnomalySection.counters`."""
     zone: str = "UTC"
     """Of the hour of day."""
     model: DetectorConfig = RulesConfig()

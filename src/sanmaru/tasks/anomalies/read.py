@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from sanmaru.errors import DataError, nearest
-from sanmaru.tasks.anomalies.config import LongDataConfig
+from sanmaru.tables.config import MISSING_MARKERS, DataConfig
 from sanmaru.tasks.anomalies.series import SERIES, TIME
 
 _FORMATS = (
@@ -20,49 +22,82 @@ _FORMATS = (
     "%Y/%m/%d %H:%M",
     "%Y%m%d%H%M",
     "%Y%m%d%H",
+    "%Y %m %d %H",
+    "%Y %m %d",
+    "%Y-%m-%d %H",
+    "%Y%m%d %H",
     "%Y%m%d",
 )
 
 
-def read_long(data: LongDataConfig, folder: Path, file: str | None = None) -> pl.DataFrame:
+@dataclass(frozen=True, kw_only=True)
+class LongColumns:
+    """Which columns of a file play which role."""
+
+    time: tuple[str, ...]
+    """One column of times, or several whose cells are joined by blanks, such as a date and an hour."""
+    time_format: str | None = None
+    """Of the cells so joined, such as "%d/%m/%Y %H"; found out where absent."""
+    series: str | None = None
+    """One series, called `all`, where absent."""
+    columns: tuple[str, ...] = ()
+    """To watch; all that hold numbers where empty."""
+    missing: tuple[str, ...] = MISSING_MARKERS
+    """Cell texts that mean "no value"."""
+    zone: str = "UTC"
+    """Of times without a zone."""
+    encoding: str = "utf-8"
+
+    @classmethod
+    def of(cls, data: DataConfig, *, zone: str = "UTC", columns: Sequence[str] = ()) -> LongColumns:
+        """Take the roles from the section `data` of a project file.
+
+        Raises:
+            DataError: when it names no time.
+        """
+        if data.time is None:
+            raise DataError("anomalies are told apart in time, and data.time names no column.")
+        one = isinstance(data.time, str)
+        return cls(
+            time=(data.time,) if one else tuple(data.time.columns),  # type: ignore[union-attr,arg-type]
+            time_format=None if one else data.time.format,  # type: ignore[union-attr]
+            series=data.series,
+            columns=tuple(columns) or tuple(data.features or ()),
+            missing=data.missing,
+            zone=zone,
+            encoding=data.encoding,
+        )
+
+
+def read_long(path: Path, roles: LongColumns) -> pl.DataFrame:
     """Read rows.
 
     Args:
-        data: Columns and their roles.
-        folder: That paths are relative to.
-        file: Another file in the same form; `data.train` where absent.
+        path: csv, tsv or parquet.
+        roles: Its columns.
 
     Returns:
-        `series` (String; `all` where the file names none), `time` (Datetime[us, UTC]), and every watched
-        column as Float64; in the order of the file.
+        `series` (String), `time` (Datetime[us, UTC]), and every watched column as Float64; in the order of the file.
 
     Raises:
         DataError: when the file or a column is absent, a time cannot be read, or a cell of a watched column is neither
             a number nor a known marker of "no value".
     """
-    path = (folder / Path(file or data.train).expanduser()).resolve()
-    table = _read(path, data)
-    for name in (data.time, data.series, *data.columns, *data.counters):
+    table = _read(path, roles)
+    for name in (*roles.time, roles.series, *roles.columns):
         if name is not None and name not in table.columns:
             raise DataError(f"{path} has no column {name!r}. {nearest(name, table.columns)}")
-    roles = {data.time, data.series}
-    columns = list(data.columns) or [
-        name for name in table.columns if name not in roles and _all_numbers(table[name], data)
-    ]
+    others = [name for name in table.columns if name not in (*roles.time, roles.series)]
+    columns = list(roles.columns) or [name for name in others if _all_numbers(table[name], roles)]
     if not columns:
-        raise DataError(f"{path} has no column of numbers to watch beside {data.time!r}.")
+        raise DataError(f"{path} has no column of numbers to watch beside {', '.join(roles.time)}.")
     alone = pl.Series(SERIES, ["all"] * table.height, dtype=pl.String)
-    series = alone if data.series is None else table[data.series].cast(pl.String).alias(SERIES)
-    return pl.DataFrame(
-        [
-            series,
-            _times(table[data.time], data, path).alias(TIME),
-            *(_numbers(table[name], data, path) for name in columns),
-        ]
-    )
+    series = alone if roles.series is None else table[roles.series].cast(pl.String).alias(SERIES)
+    times = _times(table, roles, path).alias(TIME)
+    return pl.DataFrame([series, times, *(_numbers(table[name], roles, path) for name in columns)])
 
 
-def _read(path: Path, data: LongDataConfig) -> pl.DataFrame:
+def _read(path: Path, roles: LongColumns) -> pl.DataFrame:
     if not path.is_file():
         raise DataError(f"{path} is absent (data.train). Paths are relative to the project folder.")
     if path.suffix == ".parquet":
@@ -74,49 +109,60 @@ def _read(path: Path, data: LongDataConfig) -> pl.DataFrame:
             path,
             infer_schema=False,
             separator="\t" if path.suffix == ".tsv" else ",",
-            encoding="utf8" if data.encoding.lower() in ("utf-8", "utf8") else data.encoding,
+            encoding="utf8" if roles.encoding.lower() in ("utf-8", "utf8") else roles.encoding,
         )
     except (pl.exceptions.ComputeError, UnicodeDecodeError, LookupError) as error:
-        raise DataError(f"{path} cannot be read as {data.encoding}: {error}. Set data.encoding.") from error
+        raise DataError(f"{path} cannot be read as {roles.encoding}: {error}. Set data.encoding.") from error
 
 
-def _times(texts: pl.Series, data: LongDataConfig, path: Path) -> pl.Series:
-    if isinstance(texts.dtype, pl.Datetime):
-        times = texts
-    elif texts.dtype == pl.Date:
-        times = texts.cast(pl.Datetime("us"))
+def _times(table: pl.DataFrame, roles: LongColumns, path: Path) -> pl.Series:
+    alone = table[roles.time[0]]
+    if len(roles.time) == 1 and isinstance(alone.dtype, pl.Datetime):
+        times = alone
+    elif len(roles.time) == 1 and alone.dtype == pl.Date:
+        times = alone.cast(pl.Datetime("us"))
     else:
-        texts = texts.cast(pl.String).str.strip_chars()
-        times = _parsed(texts, data)
-        wrong = (times.is_null()).arg_true()
+        cells = [pl.col(name).cast(pl.String).str.strip_chars() for name in roles.time]
+        texts = table.select(pl.concat_str(cells, separator=" ").alias(TIME)).to_series()
+        times = _parsed(texts, roles)
+        wrong = times.is_null().arg_true()
         if len(wrong):
             at = int(wrong[0])
+            form = f" of the form {roles.time_format!r}" if roles.time_format else ""
             raise DataError(
-                f"{path} row {at + 1}: {data.time!r} is {texts[at]!r}, not a time"
-                f"{f' of the form {data.time_format}' if data.time_format else ''}. Set data.time_format."
+                f"{path} row {at + 1}: {' '.join(roles.time)!r} is {texts[at]!r}, which is no time{form}. Say how it "
+                'is written: data.time: {columns: [...], format: "%Y-%m-%d %H:%M"}.'
             )
     if times.dtype.time_zone is None:  # type: ignore[attr-defined]
-        # The hour that a clock goes through twice is taken as its first one; one that it leaves out does not exist.
-        times = times.dt.replace_time_zone(data.zone, ambiguous="earliest", non_existent="null")
+        # The hour that a clock goes through twice is taken as its first one.
+        times = times.dt.replace_time_zone(roles.zone, ambiguous="earliest", non_existent="null")
+        if times.null_count():
+            at = int(times.is_null().arg_true()[0])
+            raise DataError(
+                f"{path} row {at + 1}: its time does not exist in the zone {roles.zone}. Set the right zone."
+            )
     return times.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
 
 
-def _parsed(texts: pl.Series, data: LongDataConfig) -> pl.Series:
-    for one in (data.time_format,) if data.time_format else _FORMATS:
+def _parsed(texts: pl.Series, roles: LongColumns) -> pl.Series:
+    times = pl.Series(TIME, [None] * len(texts), dtype=pl.Datetime("us"))
+    for one in (roles.time_format,) if roles.time_format else _FORMATS:
         if "%H" in one and "%M" not in one:  # polars asks for minutes where there are hours
-            times = (texts + "00").str.to_datetime(one + "%M", strict=False, time_unit="us")
+            found = (texts + " 00").str.to_datetime(one + " %M", strict=False, time_unit="us")
         else:
-            times = texts.str.to_datetime(one, strict=False, time_unit="us")
-        if times.null_count() == texts.null_count() and times.null_count() < max(1, len(times)):
-            return times
+            found = texts.str.to_datetime(one, strict=False, time_unit="us")
+        if found.null_count() < times.null_count():
+            times = found
+        if not times.null_count():
+            break
     return times
 
 
-def _numbers(texts: pl.Series, data: LongDataConfig, path: Path) -> pl.Series:
+def _numbers(texts: pl.Series, roles: LongColumns, path: Path) -> pl.Series:
     if texts.dtype.is_numeric():
         return texts.cast(pl.Float64)
     cells = texts.cast(pl.String).str.strip_chars()
-    cells = cells.set(cells.is_in(list(data.missing)), None)
+    cells = cells.set(cells.is_in(list(roles.missing)), None)
     numbers = cells.cast(pl.Float64, strict=False)
     wrong = (numbers.is_null() & cells.is_not_null()).arg_true()
     if len(wrong):
@@ -128,9 +174,9 @@ def _numbers(texts: pl.Series, data: LongDataConfig, path: Path) -> pl.Series:
     return numbers
 
 
-def _all_numbers(texts: pl.Series, data: LongDataConfig) -> bool:
+def _all_numbers(texts: pl.Series, roles: LongColumns) -> bool:
     if texts.dtype.is_numeric():
         return True
     cells = texts.cast(pl.String).str.strip_chars()
-    cells = cells.set(cells.is_in(list(data.missing)), None)
+    cells = cells.set(cells.is_in(list(roles.missing)), None)
     return cells.null_count() < len(cells) and cells.cast(pl.Float64, strict=False).null_count() == cells.null_count()
