@@ -26,6 +26,9 @@ def serve(
     site: Annotated[
         Path | None, typer.Option(help="Folder of a published forecast page, shown at /forecast and /forecast.json.")
     ] = None,
+    log: Annotated[
+        str | None, typer.Option(help="Database URL of the prediction log, such as sqlite:///predictions.db.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Start although the model is not registered yet.")] = False,
     project: Annotated[Path, typer.Option(help="Folder of the project whose registry is asked.")] = Path(),
 ) -> None:
@@ -35,7 +38,7 @@ def serve(
       sanmaru serve mask-18
       sanmaru serve mask-18 --alias staging --port 8001
       sanmaru serve runs/20261121-024500-brave-otter/package
-      sanmaru serve fine-dust --site published
+      sanmaru serve fine-dust --site published --log sqlite:///predictions.db
       python -m sanmaru.serving.keys phone-app >> keys.txt && sanmaru serve mask-18 --keys keys.txt
     """
     from sanmaru.serving.run import ServeOptions
@@ -52,6 +55,7 @@ def serve(
         workers=workers,
         keys=keys,
         site=site,
+        log=log,
         settings=settings,
     )
     if keys is not None and host not in ("127.0.0.1", "localhost", "::1"):

@@ -24,6 +24,7 @@ from sanmaru.serving.metrics import Metrics
 from sanmaru.serving.openapi import components, describe_predict
 from sanmaru.serving.pages import card_page, try_page
 from sanmaru.serving.predict import BasePredict
+from sanmaru.serving.prediction_log import PredictionLog
 from sanmaru.serving.reload import Poller
 from sanmaru.serving.settings import Settings
 from sanmaru.serving.site import Site
@@ -45,11 +46,14 @@ class Service(BasePredict):
         *,
         metrics_folder: Path | None = None,
         site: Site | None = None,
+        prediction_log: PredictionLog | None = None,
     ) -> None:
         metrics = Metrics(metrics_folder)
         super().__init__(Slot(metrics), Batcher(settings, self._count_batch), settings, keys, metrics)
         self.source = source
         self.site = site
+        self.prediction_log = prediction_log
+        metrics.log = prediction_log
         self.poller = Poller(source, self.slot, settings, keys)
         self.metrics.queue_length = self.batcher.__len__
         self.api = _surface(self)
@@ -61,6 +65,8 @@ class Service(BasePredict):
         """Run the poller and the worker thread while the server runs."""
         self.batcher.start(asyncio.get_running_loop())
         self.poller.start()
+        if self.prediction_log is not None:
+            self.prediction_log.start()
         keeping = asyncio.create_task(self._keep_house())
         try:
             yield
@@ -68,6 +74,8 @@ class Service(BasePredict):
             keeping.cancel()
             self.poller.stop()
             self.batcher.stop()
+            if self.prediction_log is not None:
+                self.prediction_log.stop()
 
     async def _keep_house(self) -> None:
         pause_s = min(0.25, self.settings.timeout_s / 4)
@@ -91,6 +99,7 @@ def create_app(
     *,
     metrics_folder: Path | None = None,
     site: Site | None = None,
+    prediction_log: PredictionLog | None = None,
 ) -> Service:
     """Make the service.
 
@@ -100,11 +109,19 @@ def create_app(
         keys: API keys; open to everybody where absent.
         metrics_folder: Shared by the worker processes of one service, so that `/metrics` adds them up.
         site: A published forecast page, shown at `/forecast`.
+        prediction_log: Where answers are kept; nowhere where absent.
 
     Returns:
         An ASGI application.
     """
-    return Service(source, settings or Settings(), keys or Keys(), metrics_folder=metrics_folder, site=site)
+    return Service(
+        source,
+        settings or Settings(),
+        keys or Keys(),
+        metrics_folder=metrics_folder,
+        site=site,
+        prediction_log=prediction_log,
+    )
 
 
 def _surface(service: Service) -> FastAPI:

@@ -13,13 +13,16 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from sanmaru.files import whole
+
+if TYPE_CHECKING:
+    from sanmaru.serving.prediction_log import PredictionLog
 
 LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -57,6 +60,7 @@ class Metrics:
         """Written by the poller."""
         self.model: tuple[str, str, float] | None = None
         """Name, version and the time since which it is served."""
+        self.log: PredictionLog | None = None
         self.queue_length: Callable[[], int] = lambda: 0
         self._folder = folder
         self._file = None if folder is None else folder / f"{os.getpid()}.json"
@@ -114,6 +118,8 @@ class Metrics:
             "rows": self.rows + self.single_rows,
             "reloads": self.reloads,
             "refused_versions": self.refused_versions,
+            "logged": 0 if self.log is None else self.log.written,
+            "log_dropped": 0 if self.log is None else self.log.dropped,
             "model": self.model,
             "queue": self.queue_length(),
         }
@@ -154,6 +160,8 @@ class _Collector:
             ("rows", "Rows predicted."),
             ("reloads", "Versions swapped in after the first."),
             ("refused_versions", "Attempts to load a version that ended in a refusal."),
+            ("logged", "Predictions written to the prediction log."),
+            ("log_dropped", "Answered requests that the prediction log had no room for."),
         ):
             counter = CounterMetricFamily(f"sanmaru_{name}", help_text)
             counter.add_metric([], sum(snapshot[name] for snapshot in self.snapshots))

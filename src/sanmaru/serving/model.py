@@ -65,6 +65,7 @@ class ServedModel:
         self.signature = signature
         self.names = frozenset(column.name for column in signature.inputs)
         self.required = tuple(column.name for column in signature.inputs if column.required)
+        self.forecasts = signature.task == "forecasting"
         self.images = tuple(column.name for column in signature.inputs if column.kind == "image")
         # How long a picture takes to decode depends on the picture, so pictures never hold the event loop.
         self.inline_rows = 0 if self.images else warmth.inline_rows()

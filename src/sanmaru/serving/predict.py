@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sanmaru.serving.keys import Keys
     from sanmaru.serving.metrics import Metrics
     from sanmaru.serving.model import ServedModel
+    from sanmaru.serving.prediction_log import PredictionLog
     from sanmaru.serving.settings import Settings
     from sanmaru.serving.slot import Slot
 
@@ -60,6 +61,8 @@ class BasePredict:
     """
 
     elsewhere: Callable[[Scope, Receive, Send], Awaitable[None]]
+
+    prediction_log: PredictionLog | None = None
 
     def __init__(self, slot: Slot, batcher: Batcher, settings: Settings, keys: Keys, metrics: Metrics) -> None:
         self.slot = slot
@@ -134,7 +137,11 @@ class BasePredict:
             status, answer, sent = self._refusal(error, model)
         await send({"type": "http.response.start", "status": status, "headers": sent})
         await send({"type": "http.response.body", "body": answer})
-        self.metrics.done(status, perf_counter() - started, inline_rows)
+        seconds = perf_counter() - started
+        self.metrics.done(status, seconds, inline_rows)
+        if self.prediction_log is not None and status == 200:
+            assert model is not None
+            self.prediction_log.note(model, body, content_type, answer, seconds)
 
     def may_hold(self, model: ServedModel, body: bytes) -> bool:
         """Whether a lone caller's request to a slower model may be predicted on the event loop.

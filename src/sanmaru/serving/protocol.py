@@ -3,7 +3,7 @@
 uvicorn makes an ASGI scope, a cycle object, an event and a task for every request, which together cost as much as a
 small model. Where a request to `/predict` lies whole in one read, nobody is before it on the connection and the served
 model answers it on the event loop, it is answered here, in the parser's own callback. Everything else - bodies in
-several pieces, refusals, mistakes, other paths, large requests - takes the usual road through the ASGI application,
+several pieces, refusals, mistakes, other paths, large requests, forecasts - takes the usual road through the ASGI application,
 which also words every error.
 
 Written and tested against uvicorn 0.54 (`uvicorn.protocols.http.httptools_impl`); only methods that an
@@ -108,7 +108,7 @@ class PredictProtocol(HttpToolsProtocol):
         """Write the answer of a request; False leaves everything to the usual road."""
         service: Any = self.app
         model = service.slot.current
-        if model is None or self.transport.is_closing():
+        if model is None or model.forecasts or self.transport.is_closing():
             return False
         lone = service.asker is self
         service.asker = self
@@ -137,6 +137,8 @@ class PredictProtocol(HttpToolsProtocol):
             self._closer = self.loop.call_later(self.timeout_keep_alive, self._close_if_quiet)
         now = perf_counter()
         service.held(now - self._began, len(rows))
+        if service.prediction_log is not None:
+            service.prediction_log.note(model, body, kind, answer, now - self._began)
         if self._began - self._ended < SPIN_S:
             self._spin_until = now + SPIN_S
             if not self._spinning:

@@ -40,6 +40,8 @@ class ServeOptions:
     keys: Path | None = None
     site: Path | None = None
     """Folder of a published forecast page."""
+    log: str | None = None
+    """URL of the database of the prediction log; a relative SQLite file lies in the project's folder."""
     settings: Settings = field(default_factory=Settings)
     metrics_folder: Path | None = None
 
@@ -86,17 +88,21 @@ def serve(options: ServeOptions, *, wait: bool = False, announce: Callable[[], N
         announce: Called once it is known that there is something to serve.
 
     Raises:
-        UserError: when there is nothing to serve, a limit makes no sense, or the keys file or the site cannot be used.
+        UserError: when there is nothing to serve, a limit makes no sense, or the keys file, the site or
+            the log cannot be used.
     """
     import uvicorn
 
     from sanmaru.serving.keys import Keys
+    from sanmaru.serving.prediction_log import PredictionLog
     from sanmaru.serving.site import Site
 
     source = options.source()
     Keys.from_environment(options.keys)
     if options.site is not None:
         Site(options.site)
+    if options.log is not None:
+        PredictionLog(options.log, options.project).stop()
     if not wait:
         source.resolve()
     if announce is not None:
@@ -128,6 +134,7 @@ def app_from_environment() -> Service:
     """Make the application that the environment describes; each worker process calls this."""
     from sanmaru.serving.app import create_app
     from sanmaru.serving.keys import Keys
+    from sanmaru.serving.prediction_log import PredictionLog
     from sanmaru.serving.site import Site
 
     options = ServeOptions.from_text(os.environ[ENVIRONMENT])
@@ -138,6 +145,7 @@ def app_from_environment() -> Service:
         Keys.from_environment(options.keys),
         metrics_folder=options.metrics_folder,
         site=None if options.site is None else Site(options.site),
+        prediction_log=None if options.log is None else PredictionLog(options.log, options.project),
     )
 
 
