@@ -50,8 +50,8 @@ PREDICTIONS = sa.Table(
     sa.Index("sanmaru_predictions_series", "model", "series", "origin"),
 )
 """One row per prediction: `place` is its place in the request, `at` the time of the answer in seconds since 1970,
-`series` and `origin` (ISO 8601) are those of a forecast, `input` is the row given (JSON; not for forecasts and pictures),
-`answer` the prediction as it was answered (JSON)."""
+`series` and `origin` (ISO 8601) are those of a forecast, `input` is the row given (JSON; not for forecasts and
+pictures), `answer` the prediction as it was answered (JSON)."""
 
 MOST_BYTES = 64 * 2**20
 """Bodies and answers that may wait to be written, together."""
@@ -225,9 +225,8 @@ def logged_forecasts(
     engine = open_engine(url, folder, KEY)
     _TABLES.create_all(engine)
     columns = PREDICTIONS.c
-    query = sa.select(columns["series", "origin", "model", "version", "at", "answer"]).where(
-        columns.origin.is_not(None)
-    )
+    query = sa.select(columns.series, columns.origin, columns.model, columns.version, columns.at, columns.answer)
+    query = query.where(columns.origin.is_not(None))
     if model is not None:
         query = query.where(columns.model == model)
     with engine.connect() as connection:
@@ -235,8 +234,8 @@ def logged_forecasts(
     engine.dispose()
     last = {(row.model, row.version, row.series, row.origin): row for row in found}
     moment = pl.Datetime("us", "UTC")
-    keys = {"series": pl.String, "origin": moment, "horizon": pl.Int32, "time": moment}
-    made = {"model": pl.String, "version": pl.String, "answered": moment}
+    keys: dict[str, Any] = {"series": pl.String, "origin": moment, "horizon": pl.Int32, "time": moment}
+    made: dict[str, Any] = {"model": pl.String, "version": pl.String, "answered": moment}
     steps = [
         {**step, "series": row.series, "origin": row.origin, "model": row.model, "version": row.version, "at": row.at}
         for row in last.values()

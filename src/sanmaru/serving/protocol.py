@@ -3,8 +3,8 @@
 uvicorn makes an ASGI scope, a cycle object, an event and a task for every request, which together cost as much as a
 small model. Where a request to `/predict` lies whole in one read, nobody is before it on the connection and the served
 model answers it on the event loop, it is answered here, in the parser's own callback. Everything else - bodies in
-several pieces, refusals, mistakes, other paths, large requests, forecasts - takes the usual road through the ASGI application,
-which also words every error.
+several pieces, refusals, mistakes, other paths, large requests, forecasts - takes the usual road through the ASGI
+application, which also words every error.
 
 Written and tested against uvicorn 0.54 (`uvicorn.protocols.http.httptools_impl`); only methods that an
 `asyncio.Protocol` with httptools' callbacks must have, and the attributes its own constructor sets, are used.
