@@ -13,11 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sanmaru.errors import DataError
 from sanmaru.metrics.forecasting import forecast_records, truth_records
 from sanmaru.networks.lstm import Enter, ForecastNetwork, Member
 from sanmaru.networks.windows import WindowShape
-from sanmaru.tasks.forecasting.rows import goal_of, known_share
+from sanmaru.tasks.forecasting.rows import goal_of, known_share, typical_values
 from sanmaru.tasks.forecasting.window_batches import WindowBatches
 from sanmaru.training.loop import limited_threads, pick_device, train_network
 
@@ -100,9 +99,7 @@ def fit_lstm(model: LSTM, train: pl.DataFrame, valid: pl.DataFrame | None, conte
     device = pick_device(model.train.device, context.device)
     learned = _batches(model, train, device)
     truth = learned.labels.cpu().numpy().reshape(len(learned), layout.horizon, -1)
-    for place, name in enumerate(layout.targets):
-        if np.isnan(truth[:, :, place]).all():
-            raise DataError(f"no training window has a value of {name!r} to learn from. Give more rows.")
+    typical_values(truth, layout.targets)  # complains of a target that is never known
     held = None if valid is None else _batches(model, valid, device)
     mean, spread, gaps = learned.statistics()
     goal = goal_of(config.objective, context.metric.name)

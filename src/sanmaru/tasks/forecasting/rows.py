@@ -77,3 +77,16 @@ def goal_of(objective: str, metric: str) -> str:
     if objective != "auto":
         return objective
     return "absolute" if metric in {"mae", "mase", "pinball", "coverage_gap"} else "squared"
+
+
+def typical_values(values: Floats, targets: Sequence[str]) -> Floats:
+    """Return the median of each target, float32 (targets,), of values (n, steps, targets).
+
+    Raises:
+        DataError: when a target has no value.
+    """
+    known = [column[~np.isnan(column)] for column in values.reshape(-1, len(targets)).T]
+    for name, column in zip(targets, known, strict=True):
+        if not len(column):
+            raise DataError(f"no training window has a value of {name!r} to learn from. Give more rows.")
+    return np.array([np.median(column) for column in known], dtype=np.float32)

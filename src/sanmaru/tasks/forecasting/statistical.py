@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sanmaru.errors import DataError, UserError
+from sanmaru.errors import UserError
 from sanmaru.tasks.forecasting.estimator import BaseForecaster
-from sanmaru.tasks.forecasting.rows import require_windows, thinned
+from sanmaru.tasks.forecasting.rows import require_windows, thinned, typical_values
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,12 +52,9 @@ class ETS(BaseForecaster):
         _models()
         n_targets = len(self.layout.targets)
         rows = self.encode(thinned(train, SEEN))
-        shown = self.layout.history(rows)[:, :, :n_targets].reshape(-1, n_targets)
+        shown = self.layout.history(rows)[:, :, :n_targets]
+        self.typical = typical_values(shown, self.layout.targets).astype(np.float64)
         gaps = np.isnan(shown)
-        if gaps.all(axis=0).any():
-            name = self.layout.targets[int(gaps.all(axis=0).argmax())]
-            raise DataError(f"no training window has a value of {name!r}. Give more rows.")
-        self.typical = np.nanmedian(shown, axis=0).astype(np.float64)
         self._details = {"windows": len(train), "method": self.config.method, "filled_fraction": float(gaps.mean())}
 
     def forward(self, array: np.ndarray) -> np.ndarray:

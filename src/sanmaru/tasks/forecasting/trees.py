@@ -26,7 +26,7 @@ from sanmaru.tasks.forecasting.features import Features
 from sanmaru.tasks.forecasting.grow import Sample, grow
 from sanmaru.tasks.forecasting.naive import last_known
 from sanmaru.tasks.forecasting.ridge import Ridge
-from sanmaru.tasks.forecasting.rows import features_of, goal_of, known_share, thinned, together
+from sanmaru.tasks.forecasting.rows import features_of, goal_of, known_share, thinned, together, typical_values
 from sanmaru.tasks.forecasting.windows import Floats
 
 if TYPE_CHECKING:
@@ -150,11 +150,7 @@ class Trees(BaseForecaster):
         """Make features and starts; with `learn`, learn from this table what the starts rest on."""
         base, steps, truth = features_of(self, Features(self.layout), table)
         if learn:
-            typical = np.nanmedian(truth, axis=(0, 1)) if not np.isnan(truth).all() else np.nan
-            if np.isnan(typical).any():
-                lost = self.layout.targets[int(np.argmax(np.isnan(np.atleast_1d(typical))))]
-                raise DataError(f"no training window has a value of {lost!r} to learn from. Give more rows.")
-            self._typical = np.asarray(typical, dtype=np.float32)
+            self._typical = typical_values(truth, self.layout.targets)
         if learn and self.config.start == "ridge":
             self._ridge = Ridge(self.task, RidgeConfig(), self.train)
             start = self._ridge.learn(table, context)
