@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote
 
 from sanmaru.collect.base import CollectError
 
@@ -41,20 +41,18 @@ class Scrubber:
     """
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        found = {form for value in secrets.values() if value for form in _forms(value)}
-        self._texts = sorted(found, key=len, reverse=True)
+        values = sorted({value for value in secrets.values() if value}, key=len, reverse=True)
+        pattern = "|".join(_any_form(value) for value in values)
+        self._text = re.compile(pattern) if pattern else None
+        self._data = re.compile(pattern.encode()) if pattern else None
 
     def text(self, text: str) -> str:
         """Return a text without the secrets."""
-        for secret in self._texts:
-            text = text.replace(secret, HIDDEN)
-        return text
+        return self._text.sub(HIDDEN, text) if self._text else text
 
     def data(self, data: bytes) -> bytes:
         """Return bytes without the secrets."""
-        for secret in self._texts:
-            data = data.replace(secret.encode(), HIDDEN.encode())
-        return data
+        return self._data.sub(HIDDEN.encode(), data) if self._data else data
 
     @contextmanager
     def logs(self) -> Iterator[None]:
@@ -79,6 +77,11 @@ class _Filter(logging.Filter):
         return True
 
 
-def _forms(value: str) -> set[Any]:
-    lower = {one.lower() if "%" in one else one for one in (quote(value, safe=""), quote_plus(value))}
-    return {value, quote(value), quote(value, safe=""), quote_plus(value), *lower}
+def _any_form(value: str) -> str:
+    """Return a pattern of a text each of whose characters may be percent-encoded or not."""
+    found = []
+    for character in value:
+        encoded = "".join(f"%(?i:{byte:02x})" for byte in character.encode())
+        blank = r"|\+" if character == " " else ""
+        found.append(f"(?:{re.escape(character)}|{encoded}{blank})")
+    return "".join(found)

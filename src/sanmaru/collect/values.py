@@ -96,7 +96,7 @@ def moment(text: str, form: str, zone: ZoneInfo) -> datetime:
         zone: Of the text, unless the form has an offset.
 
     Raises:
-        ValueError: for a text that does not fit.
+        ValueError: for a text that does not fit, or a time that the change of clocks skips.
 
     >>> moment("2026-11-21 24:00", "%Y-%m-%d %H:%M", ZoneInfo("Asia/Seoul")).isoformat()
     '2026-11-21T15:00:00+00:00'
@@ -109,7 +109,10 @@ def moment(text: str, form: str, zone: ZoneInfo) -> datetime:
             raise
         read = earlier + timedelta(days=1)
     local = read if read.tzinfo else read.replace(tzinfo=zone)
-    return local.astimezone(UTC)
+    utc = local.astimezone(UTC)
+    if read.tzinfo is None and utc.astimezone(zone).replace(tzinfo=None) != read:
+        raise ValueError(f"{text!r} is a time that clocks of {zone.key} never show")
+    return utc
 
 
 def _hour_24(text: str, form: str) -> datetime | None:
