@@ -16,8 +16,12 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 from sanmaru.collect.config import SourceConfig, SourceName
 from sanmaru.config import Config, all_configs, field_docs
 from sanmaru.errors import ProjectFileError, nearest
+from sanmaru.monitoring.config import MonitorConfig
 from sanmaru.pipelines.config import PipelineConfig
 from sanmaru.tables.config import DataConfig, SplitConfig
+from sanmaru.tables.rules import RuleConfig
+from sanmaru.tasks.anomalies.config import AnomalySection, Budget, DetectorConfig, RulesConfig
+from sanmaru.tasks.forecasting.config import ForecastConfig, ForecastModelConfig
 from sanmaru.tasks.image_classification.config import ImageModelConfig
 from sanmaru.tasks.image_classification.report_config import ReportConfig
 from sanmaru.tasks.tabular.config import TabularModelConfig
@@ -73,8 +77,12 @@ class _ProjectFile(Config):
     """Where folds run."""
     storage: StorageConfig = StorageConfig()
     """Where runs, models, the registry and caches are kept."""
+    contract: dict[str, RuleConfig] = Field(default_factory=dict)
+    """What collected values must satisfy, by column; a value that does not is set aside and counted."""
     pipeline: PipelineConfig | None = None
     """Steps that run for every data interval, tied by completion."""
+    monitor: MonitorConfig | None = None
+    """What is watched for drift, against which reference, and who is told."""
     collect: dict[SourceName, SourceConfig] = Field(default_factory=dict)
     """Sources to fetch from, by name."""
 
@@ -86,6 +94,17 @@ class _ProjectFile(Config):
         if value is not None and value not in NAMES:
             raise ValueError(f"unknown metric {value!r}. {nearest(value, NAMES)}")
         return value
+
+    @model_validator(mode="after")
+    def _long_tables_only(self) -> _ProjectFile:
+        if getattr(self, "task", None) in ("image-classification", "tabular"):
+            data = self.data
+            given = [name for name in ("series", "known", "static", "revised") if getattr(data, name)]
+            if given:
+                raise ValueError(f"data.{given[0]} is for long tables of series; task `{self.task}` takes none")  # type: ignore[attr-defined]
+            if data.time is not None and not isinstance(data.time, str):
+                raise ValueError("data.time names one column here; several are for long tables of series")
+        return self
 
 
 class ImageClassificationFile(_ProjectFile):
@@ -122,8 +141,67 @@ class TabularFile(_ProjectFile):
     times steps are at most 50,000; `none` does not tell."""
 
 
-ProjectFile = Annotated[ImageClassificationFile | TabularFile, Field(discriminator="task")]
-_ADAPTER: TypeAdapter[ImageClassificationFile | TabularFile] = TypeAdapter(ProjectFile)
+class ForecastingFile(_ProjectFile):
+    """A project file whose task is forecasting: numbers of series, some steps ahead."""
+
+    task: Literal["forecasting"]
+    split: SplitConfig = SplitConfig(kind="time")
+    """Blocks of origins at the end, one per fold; `forecast.origins` says which they are."""
+    model: ForecastModelConfig = Field(
+        default_factory=lambda: TypeAdapter(ForecastModelConfig).validate_python({"kind": "lightgbm"})
+    )
+    forecast: ForecastConfig = ForecastConfig()
+    """Steps, horizon, and what of the past a window shows."""
+    anomalies: AnomalySection | None = None
+    """How strange rows are told, before anything is forecast from them; they are not told where absent."""
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _split_in_time(cls, value: Any) -> Any:
+        return {"kind": "time", **value} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _in_time(self) -> ForecastingFile:
+        if self.split.kind != "time":
+            raise ValueError(
+                f"split.kind: {self.split.kind} cannot judge forecasts, which need the past only. Use time"
+            )
+        if self.split.gap:
+            raise ValueError("split.gap counts rows; say forecast.origins.gap, in steps or as a duration")
+        for name in ("group", "image", "images"):
+            if getattr(self.data, name) is not None:
+                raise ValueError(f"data.{name} means nothing to task `forecasting`; take it out")
+        if self.data.test is not None:
+            raise ValueError("data.test means nothing to task `forecasting`: forecasts begin where data.train ends")
+        return self
+
+
+class AnomalyDetectionFile(_ProjectFile):
+    """A project file whose task is anomaly detection: strange rows of series, under a budget of alarms."""
+
+    task: Literal["anomaly-detection"]
+    model: DetectorConfig = RulesConfig()
+    """The detector; `data.features` are the columns that it watches."""
+    counters: tuple[str, ...] = ()
+    """Columns that add up and are set back to the beginning, such as hours of rain so far: what they grow by is
+    watched, and a reset is nothing strange."""
+    budget: Budget = Budget()
+    """How many alarms may be raised though nothing is wrong."""
+    zone: str = "UTC"
+    """Time zone in which times without one were written, and of the hour of day, such as Asia/Seoul."""
+
+    @model_validator(mode="after")
+    def _has_time(self) -> AnomalyDetectionFile:
+        if self.data.time is None:
+            raise ValueError("data.time is missing: task `anomaly-detection` looks at rows in the order of time")
+        return self
+
+
+ProjectFile = Annotated[
+    ImageClassificationFile | TabularFile | ForecastingFile | AnomalyDetectionFile, Field(discriminator="task")
+]
+AnyFile = ImageClassificationFile | TabularFile | ForecastingFile | AnomalyDetectionFile
+_ADAPTER: TypeAdapter[AnyFile] = TypeAdapter(ProjectFile)
 
 
 class Project:
@@ -135,9 +213,11 @@ class Project:
         3
     """
 
-    def __init__(self, folder: Path, file: ImageClassificationFile | TabularFile) -> None:
+    def __init__(self, folder: Path, file: AnyFile, lines: Mapping[tuple[str, ...], int] | None = None) -> None:
         self.folder = folder
         self.file = file
+        self.lines = lines or {}
+        """Line of each key, as a path of names, where the project was read from a file."""
 
     @classmethod
     def load(cls, path: str | Path = ".", *overrides: str) -> Project:
@@ -154,7 +234,7 @@ class Project:
         content, lines = _parse(file)
         for override in overrides:
             _apply(content, override)
-        return cls(file.parent.resolve(), validate(content, source=file, lines=lines))
+        return cls(file.parent.resolve(), validate(content, source=file, lines=lines), lines)
 
     @classmethod
     def from_dict(cls, folder: str | Path, content: Mapping[str, Any]) -> Project:
@@ -224,16 +304,14 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Sanmaru project file", **schema}
 
 
-def validate(
-    content: dict[str, Any], *, source: Path | None, lines: Mapping[tuple[str, ...], int]
-) -> ImageClassificationFile | TabularFile:
+def validate(content: dict[str, Any], *, source: Path | None, lines: Mapping[tuple[str, ...], int]) -> AnyFile:
     """Check plain values against the schema.
 
     Raises:
         ProjectFileError: naming every wrong key, its line where known, and the nearest right one.
     """
     model = content.get("model")
-    if content.get("task") == "tabular" and isinstance(model, dict) and "kind" not in model:
+    if content.get("task") in ("tabular", "forecasting") and isinstance(model, dict) and "kind" not in model:
         content = {**content, "model": {"kind": "lightgbm", **model}}  # as where `model` is absent
     try:
         return _ADAPTER.validate_python(content)
@@ -282,14 +360,19 @@ def _explain(content: dict[str, Any], problem: Mapping[str, Any], lines: Mapping
 
 def _tags(problem: Mapping[str, Any]) -> str:
     context = problem.get("ctx", {})
-    return str(context.get("expected_tags") or "'image-classification', 'tabular'")
+    return str(context.get("expected_tags") or "'image-classification', 'tabular', 'forecasting', 'anomaly-detection'")
 
 
 def _siblings(content: Mapping[str, Any], location: list[str]) -> Iterable[str]:
     """Names of the fields that could stand where an unknown key stood, from the schema itself."""
     schema = _ADAPTER.json_schema()
     definitions = schema["$defs"]
-    task = {"image-classification": "ImageClassificationFile", "tabular": "TabularFile"}[content["task"]]
+    task = {
+        "image-classification": "ImageClassificationFile",
+        "tabular": "TabularFile",
+        "forecasting": "ForecastingFile",
+        "anomaly-detection": "AnomalyDetectionFile",
+    }[content["task"]]
     node = definitions[task]
     value: Any = content
     for part in location[:-1]:

@@ -8,7 +8,8 @@ import pytest
 from sanmaru.metrics import contributions
 from sanmaru.metrics.base import Metric, find_metric
 from sanmaru.metrics.contributions import evaluator
-from sanmaru.metrics.names import CLASSIFICATION, NAMES
+from sanmaru.metrics.forecasting import forecast_records, truth_records
+from sanmaru.metrics.names import CLASSIFICATION, FORECASTING, NAMES
 
 
 def sample(name: str, n_classes: int, n_rows: int = 80) -> tuple[np.ndarray, np.ndarray]:
@@ -17,6 +18,13 @@ def sample(name: str, n_classes: int, n_rows: int = 80) -> tuple[np.ndarray, np.
         # Rounded, so that ROC AUC meets ties.
         probs = np.round(rng.dirichlet(np.ones(n_classes), n_rows), 2) + 0.005
         return rng.integers(0, n_classes, n_rows), probs / probs.sum(axis=1, keepdims=True)
+    if name in FORECASTING:
+        values = rng.normal(size=(n_rows, 3, 2))
+        values[rng.random(values.shape) < 0.2] = np.nan
+        outputs = np.sort(rng.normal(size=(n_rows, 3, 2, 4)), axis=-1)
+        return truth_records(values, rng.exponential(size=(n_rows, 2)) + 0.5), forecast_records(
+            outputs, (0.1, 0.5, 0.9)
+        )
     truth = rng.exponential(size=n_rows) + 100
     return truth, truth + rng.normal(size=n_rows)
 

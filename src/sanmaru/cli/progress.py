@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 STAGES = {
     "read": "reading the data",
     "score": "scoring",
+    "baselines": "judging naive forecasts",
     "package": "writing the model package",
     "report": "writing the report",
     "tracking": "mirroring to MLflow",
@@ -65,6 +66,8 @@ class _Shown:
             case "score":
                 interval = f"{number(facts['low'])} to {number(facts['high'])}"
                 self._say(f"{facts['metric']} {number(facts['value'])}  95 % interval {interval}")
+            case "baseline":
+                self._say(facts["text"])
             case "warning":
                 self._say(f"warning: {facts['text']}")
             case "done":

@@ -82,7 +82,7 @@ def fit_fold(job: FoldJob) -> FoldResult:
     train, valid = table[folds.train(job.fold)], table[folds.valid(job.fold)]
     fit, selection = train, None
     if getattr(estimator, "selects", True):
-        fit, selection = _rows_that_select(project, task, train, valid, seed)
+        fit, selection = rows_that_select(project, task, train, valid, seed)
     context = FitContext(
         folder=folder,
         cache=project.cache_folder,
@@ -93,7 +93,7 @@ def fit_fold(job: FoldJob) -> FoldResult:
         resume=True,
     )
     clock.lap("data")
-    _seed_everything(seed)
+    seed_everything(seed)
     estimator.fit(fit, selection, context)
     clock.lap("fit")
     outputs = estimator.forward(estimator.encode(valid))
@@ -143,8 +143,12 @@ def stored_folds(run: Run) -> Folds:
     """Return the folds that a run was split into."""
     from sanmaru.tables.split import Folds
 
-    rows = run.rows()
-    time_column = run.task().roles.time
+    rows, task = run.rows(), run.task()
+    restore = getattr(task, "restore_folds", None)
+    if restore is not None:
+        folds: Folds = restore(rows, rows[FOLD].to_numpy(), read_json(run.folder / "folds.json"))
+        return folds
+    time_column = task.roles.time
     order = rows[time_column] if time_column else None
     return Folds.restore(rows[FOLD].to_numpy(), read_json(run.folder / "folds.json"), order)
 
@@ -194,23 +198,30 @@ def _table(job: FoldJob) -> pl.DataFrame:
     return _kept[job.table]
 
 
-def _rows_that_select(
-    project: Project, task: Task, train: pl.DataFrame, valid: pl.DataFrame, seed: int
+def rows_that_select(
+    project: Project, task: Task, train: pl.DataFrame, valid: pl.DataFrame, seed: int, *, final: bool = False
 ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
-    """Return the rows to fit on, and those that choose the best step (None where nothing is to be chosen)."""
+    """Return the rows to fit on, and those that choose the best step (None where nothing is to be chosen).
+
+    A `final` fit on all rows has no validation rows to choose by, and always holds some back.
+    """
     from sanmaru.tables.split import inner
 
     match project.file.train.selection:
         case "none":
             return train, None
-        case "fold":
+        case "fold" if not final:
             return train, valid
+    own = getattr(task, "inner", None)
+    if own is not None:
+        fit, chosen = own(train, INNER_FRACTION)
+        return train[fit], train[chosen]
     classes = task.outputs[0].kind == "classification"
     fit, chosen = inner(train, task.roles, project.file.split, classes=classes, fraction=INNER_FRACTION, seed=seed)
     return train[fit], train[chosen]
 
 
-def _seed_everything(seed: int) -> None:
+def seed_everything(seed: int) -> None:
     """Seed what draws without being told a seed. Estimators take theirs from the context."""
     import sys
 

@@ -25,7 +25,8 @@ class Event:
     """`run` (it begins; facts `run`, `folder`, `rows`, `quarantined`, `quarantine_rules`,
     `folds`, `metric`, `notes`, `resumed`), `progress`, `metrics` and
     `note` (of a fold, as `FitContext` tells them), `fold` (one is finished; the fields of `FoldResult` and `metric`),
-    `stage` (`name`: what happens now), `score` (the fields of `Score`), `warning` (`text`), `done` (`run`,
+    `stage` (`name`: what happens now), `score` (the fields of `Score`), `baseline`
+    (`text`: a naive forecast beside a forecaster), `warning` (`text`), `done` (`run`,
     `folder`, `report`: whether it was written)."""
     fold: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from sanmaru.errors import RunError, UserError
 from sanmaru.experiments.looked import seen_section
 from sanmaru.experiments.runs import FOLD, Run
 from sanmaru.files import write_text
-from sanmaru.project import ImageClassificationFile
+from sanmaru.project import ForecastingFile, ImageClassificationFile
 
 if TYPE_CHECKING:
     import polars as pl
@@ -89,6 +89,10 @@ def _diagnosis(
 
     note = None
     bare = rows.drop(FOLD)  # a feature may have this name, and the analysis is not about folds
+    if isinstance(run.project.file, ForecastingFile):  # its series lie in the run's folder
+        from sanmaru.experiments.report_forecast import forecast_sections
+
+        return forecast_sections(run, task, bare, predictions)
     try:
         if table is None:
             table, changed = read_again(run)

@@ -27,7 +27,7 @@ def data_section(run: Run, task: Task) -> Section:
     aside = int(facts.get("quarantined", 0))
     usable = int(facts.get("rows", 0))
     roles = task.roles
-    named = {
+    named = getattr(task, "shown_roles", None) or {
         "target": ", ".join(roles.targets) + (f" ({' x '.join(roles.parts)})" if roles.parts else ""),
         "id": roles.id,
         "group": roles.group,
@@ -87,7 +87,7 @@ def split_section(run: Run, task: Task, rows: pl.DataFrame) -> Section:
 
     split, roles = run.project.file.split, task.roles
     target, output = roles.targets[0], task.outputs[0]
-    known = target in rows.columns
+    known = target in rows.columns and task.name != "forecasting"
     columns = ["fold", "rows", "share"]
     counted = [pl.len().alias("rows"), (pl.len() / rows.height).alias("share")]
     if roles.group and roles.group in rows.columns:

@@ -4,10 +4,14 @@ runs/20261121-024500-brave-otter/
   run.json             what was run, with what, and how it ended
   project.yaml         every field of the project file, overrides applied
   task.json            classes and kinds of features
+  series.parquet       forecasting: the series that its windows point into
   rows.parquet         id, target, group and time of every usable row, and its fold
   quarantine.csv       rows that could not be used
   folds/0/             events.jsonl, predictions.parquet, estimator/, done.json
   predictions.parquet  id, fold and the out-of-fold prediction columns
+  forecasts.parquet    forecasting: the predictions as a long table, beside what came
+  baselines/           forecasting: predictions of the naive forecasts
+  final/               forecasting: the estimator of the package, fitted on everything
   scores.json          the main score with its interval, all metrics, per fold
   package/             the model package
   report.html
@@ -147,7 +151,11 @@ class Run:
         """The task with its classes."""
         from sanmaru.tasks.find import task_from_json
 
-        return task_from_json(read_json(self.folder / "task.json"))
+        task = task_from_json(read_json(self.folder / "task.json"))
+        attach = getattr(task, "attach", None)
+        if attach is not None:  # its rows point into series that lie in the run's folder
+            attach(self.folder)
+        return task
 
     def rows(self) -> pl.DataFrame:
         """Id, target, group, time and fold of every usable row."""

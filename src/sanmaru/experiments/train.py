@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,13 @@ from sanmaru import cluster as clusters
 from sanmaru.errors import DataError, ProjectFileError, RunError, UserError, nearest
 from sanmaru.experiments.environment import environment, git_commit, overrides
 from sanmaru.experiments.folds import FoldJob, FoldResult, fit_fold, keep_table, main_metric, out_of_fold
+from sanmaru.experiments.forecasting import prepare_series
 from sanmaru.experiments.lock import locked
 from sanmaru.experiments.progress import Event, Watch, followed
 from sanmaru.experiments.runs import FOLD, Run, Score
 from sanmaru.experiments.tracking import Mirror
 from sanmaru.files import read_json, whole, write_json
-from sanmaru.project import Project
+from sanmaru.project import ForecastingFile, Project
 from sanmaru.tasks.find import task_class
 
 if TYPE_CHECKING:
@@ -98,6 +99,12 @@ def _prepare(project: Project, *, stored: Run | None = None) -> _Prepared:
     from sanmaru.tables.split import split
 
     file = project.file
+    if isinstance(file, ForecastingFile):
+        prepared = _Prepared(**prepare_series(project, stored))
+        _check_metric(file.metric, prepared.task, prepared.table)
+        if stored is not None:
+            _check_same_rows(prepared.table[prepared.task.roles.id], stored)
+        return prepared
     aside = [file.split.column] if file.split.column else []
     data = read_data(file.data, project.folder, task=file.task, aside=aside)
     table, quarantine, kind = data.table, data.quarantine, task_class(file.task)
@@ -123,17 +130,7 @@ def _prepare(project: Project, *, stored: Run | None = None) -> _Prepared:
         task = kind.open(table, data.roles, columns=data.columns, missing=file.data.missing, **options)
         classes = task.outputs[0].kind == "classification"
         folds = split(table, data.roles, file.split, classes=classes, **_previous(project))
-    if file.metric is not None and file.metric not in task.metrics:
-        why = None
-        if task.outputs[0].kind == "regression":
-            from sanmaru.metrics.regression import why_undefined
-
-            why = why_undefined(file.metric, task.truth(table))
-        raise ProjectFileError(
-            f"metric {file.metric!r} does not fit this {task.outputs[0].kind} task"
-            f"{f': {why}' if why else ''}. "
-            f"{nearest(file.metric, task.metrics)} Its metrics: {', '.join(task.metrics)}."
-        )
+    _check_metric(file.metric, task, table)
     twin = twin_note(table, data.roles, folds.fold) if file.task == "tabular" else None
     twins = () if twin is None else (twin,)
     return _Prepared(
@@ -147,9 +144,24 @@ def _prepare(project: Project, *, stored: Run | None = None) -> _Prepared:
     )
 
 
-def _named(roles: Roles) -> list[str]:
+def _check_metric(name: str | None, task: Task, table: pl.DataFrame) -> None:
+    """Refuse a metric that says nothing of the task."""
+    if name is None or name in task.metrics:
+        return
+    why, what = None, task.outputs[0].kind if task.name != "forecasting" else task.name
+    if what == "regression":
+        from sanmaru.metrics.regression import why_undefined
+
+        why = why_undefined(name, task.truth(table))
+    raise ProjectFileError(
+        f"metric {name!r} does not fit this {what} task{f': {why}' if why else ''}. "
+        f"{nearest(name, task.metrics)} Its metrics: {', '.join(task.metrics)}."
+    )
+
+
+def _named(roles: Roles, more: Sequence[str] = ()) -> list[str]:
     """The columns that `rows.parquet` keeps."""
-    named = (roles.id, *roles.targets, *roles.parts, roles.group, roles.time)
+    named = (roles.id, *roles.targets, *roles.parts, roles.group, roles.time, *more)
     names = list(dict.fromkeys(name for name in named if name))
     if FOLD in names:
         raise DataError(f"a column with a role may not be called {FOLD!r}: runs name a row's fold so. Rename it.")
@@ -197,7 +209,8 @@ def _keep_preparation(run: Run, prepared: _Prepared) -> None:
     """Write rows, quarantine, task and, last, the folds: with `folds.json` the run's beginning is whole."""
     import polars as pl
 
-    rows = prepared.table.select(_named(prepared.task.roles)).with_columns(
+    task: Any = prepared.task
+    rows = prepared.table.select(_named(task.roles, getattr(task, "row_columns", ()))).with_columns(
         pl.Series(FOLD, prepared.folds.fold, pl.Int32)
     )
     with whole(run.folder / "rows.parquet") as beside:
@@ -207,7 +220,9 @@ def _keep_preparation(run: Run, prepared: _Prepared) -> None:
     schema = {name: pl.Int64 if name == "row" else pl.String for name in columns}
     with whole(run.folder / "quarantine.csv") as beside:
         pl.DataFrame(violations, schema=schema).write_csv(beside)
-    write_json(run.folder / "task.json", prepared.task.to_json())
+    if hasattr(task, "keep"):
+        task.keep(run.folder)
+    write_json(run.folder / "task.json", task.to_json())
     write_json(run.folder / "folds.json", prepared.folds.to_json())
 
 
@@ -233,6 +248,9 @@ def _carry_out(run: Run, project: Project, watch: Watch, prepared: _Prepared | N
             predictions = out_of_fold(run, results)
             score = _score(run, project, prepared, predictions, results)
         watch(Event(kind="score", facts=vars(score)))
+        if isinstance(project.file, ForecastingFile):
+            with clock("baselines"):
+                _beside_baselines(run, project, prepared, predictions, watch)
         with clock("package"):
             _package(run, project, prepared, predictions, score)
         with clock("report"):
@@ -318,6 +336,24 @@ def _score(
     return score
 
 
+def _beside_baselines(run: Run, project: Project, prepared: _Prepared, predictions: pl.DataFrame, watch: Watch) -> None:
+    """Keep the forecasts as a long table, and judge the naive ones on the same origins."""
+    from sanmaru.experiments.baselines import Ground, facts_of, judge_baselines, verdict_on
+    from sanmaru.experiments.forecasting import keep_forecasts
+
+    task: Any = prepared.task
+    keep_forecasts(run, task, predictions)
+    ground = Ground(run=run, project=project, task=task, table=prepared.table, folds=prepared.folds)
+    found = judge_baselines(ground, predictions)
+    run.update(baselines=facts_of(found))
+    for one in found:
+        watch(Event(kind="baseline", facts={**vars(one), "text": one.text}))
+    warning = verdict_on(found)
+    if warning is not None:
+        run.update(notes=[*(note for note in run.facts["notes"] if note != warning), warning])
+        watch(Event(kind="warning", facts={"text": warning}))
+
+
 def _package(run: Run, project: Project, prepared: _Prepared, predictions: pl.DataFrame, score: Score) -> None:
     """Write the model package: the folds' estimators, averaged."""
     import numpy as np
@@ -326,8 +362,15 @@ def _package(run: Run, project: Project, prepared: _Prepared, predictions: pl.Da
 
     task, table = prepared.task, prepared.table
     spread = np.unique(np.linspace(0, table.height - 1, min(GOLDEN_ROWS, table.height)).astype(np.int64))
-    inputs = [task.roles.id, *(column.name for column in task.signature().inputs)]
     validated = table[np.flatnonzero(prepared.folds.fold >= 0)]
+    if isinstance(project.file, ForecastingFile):
+        from sanmaru.experiments.forecasting import package_forecaster
+
+        threads = clusters.plan(project.file.cluster.kind, workers=1, items=1).threads
+        card = {**_card(run, project, score), "baselines": run.facts["baselines"]}
+        package_forecaster(run, task, table, predictions, card=card, golden=table[spread], threads=threads)
+        return
+    inputs = [task.roles.id, *(column.name for column in task.signature().inputs)]
     added = [validated[task.roles.targets[0]].alias("truth")]
     if task.roles.group:
         added.append(validated[task.roles.group].alias("group"))

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from sanmaru.metrics.base import Metric
 from sanmaru.metrics.classification import row_log_losses
+from sanmaru.metrics.forecasting import finish, window_sums
 from sanmaru.metrics.regression import absolute_percentage_errors, squared_log_errors
 
 Evaluate = Callable[[np.ndarray], np.ndarray]
@@ -29,11 +30,14 @@ def evaluator(metric: Metric, truth: np.ndarray, scored: np.ndarray, units: np.n
 
     Args:
         metric: Any metric; one that is not among Sanmaru's own is simply called once per draw.
-        truth: As the metric takes it, (n,).
+        truth: As the metric takes it, (n,); of forecasts the records of `metrics.forecasting`.
         scored: As the metric takes it, (n,) or (n, n_classes).
         units: The unit of each row, int64 (n,) in [0, n_units).
         n_units: Number of units.
     """
+
+    if truth.dtype.names:
+        return _of_sums(window_sums(metric.name, truth, scored), finish(metric.name, scored), units, n_units)
 
     def ratio(losses: np.ndarray) -> Evaluate:
         return _of_sums(np.column_stack([losses, np.ones(len(losses))]), _mean, units, n_units)

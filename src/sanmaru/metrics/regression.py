@@ -10,6 +10,7 @@ import numpy as np
 
 from sanmaru.errors import DataError
 from sanmaru.metrics.base import Metric
+from sanmaru.metrics.forecasting import window_metric
 
 _EPSILON = float(np.finfo(np.float64).eps)
 
@@ -104,8 +105,22 @@ def _mean(values: np.ndarray, sample_weight: np.ndarray | None) -> float:
 
 
 METRICS = (
-    Metric(name="rmse", kind="regression", greater_is_better=False, function=rmse, title="RMSE"),
-    Metric(name="mae", kind="regression", greater_is_better=False, function=mae, title="MAE"),
+    Metric(
+        name="rmse",
+        kind="regression",
+        greater_is_better=False,
+        function=rmse,
+        title="RMSE",
+        windows=window_metric("rmse"),
+    ),
+    Metric(
+        name="mae",
+        kind="regression",
+        greater_is_better=False,
+        function=mae,
+        title="MAE",
+        windows=window_metric("mae"),
+    ),
     Metric(name="rmsle", kind="regression", greater_is_better=False, function=rmsle, title="RMSLE"),
     Metric(name="mape", kind="regression", greater_is_better=False, function=mape, title="MAPE"),
     Metric(name="r2", kind="regression", greater_is_better=True, function=r2, title="R²"),

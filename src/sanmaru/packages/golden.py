@@ -27,7 +27,7 @@ def write_golden(package: Package, rows: pl.DataFrame) -> None:
     Raises:
         PackageError: when there is no row, or a column of the signature is absent.
     """
-    names = [column.name for column in package.signature.inputs]
+    names = list(package.row_columns)
     absent = [name for name in names if name not in rows.columns]
     if not len(rows) or absent:
         told = f"lack {', '.join(absent)}" if absent else "are empty"

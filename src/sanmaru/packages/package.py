@@ -59,7 +59,11 @@ class Package:
         self.estimators: tuple[Estimator, ...] = ()
         self._encoders = encoders
         """The first estimator of each distinct encoding, shared with the members of an ensemble."""
-        self._names = frozenset(column.name for column in self.signature.inputs)
+        self.row_columns: tuple[str, ...] = getattr(
+            self.task, "golden_columns", tuple(column.name for column in self.signature.inputs)
+        )
+        """Columns of a row: the inputs, or for a model of series those of a window that travels by itself."""
+        self._names = frozenset(self.row_columns)
         members = numbered(folder / "members")
         if members:
             self.members = tuple(

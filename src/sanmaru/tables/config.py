@@ -17,6 +17,20 @@ MISSING_WORDS = ("none", "NONE", ".", "--", "#N/A", "N.A.", "없음", "해당없
 """More texts that mean "no value" in a feature; a target may well have a class of that name."""
 
 
+class TimeConfig(Config):
+    """When a row of a long table is, written in one or several columns."""
+
+    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Falling in size: [year, month, day, hour], or a date and an hour; minute and second may follow."""
+    format: str | None = None
+    """How the cells, joined by blanks, are written, such as "%d/%m/%Y %H"; told from the cells where absent."""
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+
 class DataConfig(Config):
     """Where the data lies and which column plays which role. Paths are relative to the project folder."""
 
@@ -39,8 +53,18 @@ class DataConfig(Config):
     """What several targets are called and written together."""
     group: str | None = None
     """Column of the entity that a row belongs to; rows of one group are never torn apart by a split."""
-    time: str | None = None
-    """Column that orders rows in time."""
+    time: str | TimeConfig | None = None
+    """Column that orders rows in time. For series also several columns, such as [year, month, day, hour], or a mapping
+    such as {columns: [Date, Hour], format: "%d/%m/%Y %H"}."""
+    series: str | None = None
+    """Column that names the series a row of a long table belongs to; one series where absent. Forecasting only."""
+    known: tuple[str, ...] = ()
+    """Columns whose values are known before their time, such as holidays or another's forecast. Forecasting only."""
+    static: tuple[str, ...] = ()
+    """Columns that hold one number per series, such as a latitude. Forecasting only."""
+    revised: str | None = None
+    """Column that orders what is said of one time: the last row wins; the order of rows where absent. Forecasting
+    only."""
     image: str | None = None
     """Column with the path of a picture."""
     features: tuple[str, ...] | None = None
@@ -68,7 +92,12 @@ class DataConfig(Config):
                 )
         return value
 
-    @field_validator("target", "features", "drop", "missing", mode="before")
+    @field_validator("time", mode="before")
+    @classmethod
+    def _columns_of_time(cls, value: object) -> object:
+        return {"columns": value} if isinstance(value, list | tuple) else value
+
+    @field_validator("target", "features", "drop", "missing", "known", "static", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, str | dict | TargetConfig) else value
@@ -79,6 +108,16 @@ class DataConfig(Config):
         if len(set(names)) < len(names):
             raise ValueError(f"data.target names {next(n for n in names if names.count(n) > 1)!r} more than once")
         return self
+
+    @property
+    def time_column(self) -> str | None:
+        """The column of time, where it is one column of which no more is said."""
+        return self.time if isinstance(self.time, str) else None
+
+    @property
+    def time_columns(self) -> tuple[str, ...]:
+        """Every column that says when a row is."""
+        return (self.time,) if isinstance(self.time, str) else self.time.columns if self.time else ()
 
     @property
     def target_names(self) -> tuple[str, ...]:

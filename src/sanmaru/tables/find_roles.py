@@ -50,7 +50,7 @@ def find_roles(
         ("id", (id_,)),
         ("target", targets if part == "train" else ()),
         ("group", (group,)),
-        ("time", (data.time,)),
+        ("time", (data.time_column,)),
         ("image", (image,)),
         ("features", data.features or ()),
         ("drop", data.drop if part == "train" else ()),
@@ -79,7 +79,7 @@ def find_roles(
             "rows, or rename it."
         )
     _no_two_roles(data, targets, id_, image)
-    used = {*targets, *data.drop, *aside, id_, image, group, data.time}
+    used = {*targets, *data.drop, *aside, id_, image, group, data.time_column}
     if data.features is not None:
         features = data.features
     elif task == "image-classification":
@@ -92,7 +92,7 @@ def find_roles(
         targets=tuple(name for name in targets if name in present),
         features=features,
         group=group if group in present else None,
-        time=data.time if data.time in present or data.time == ROW_ID else None,
+        time=data.time_column if data.time_column in present or data.time_column == ROW_ID else None,
         image=image,
     )
 
@@ -100,7 +100,7 @@ def find_roles(
 def _no_two_roles(data: DataConfig, targets: Sequence[str], id_: str | None, image: str | None) -> None:
     if id_ is not None and id_ == image:
         raise DataError(f"column {id_!r} is both data.id and data.image. Leave data.id out; rows are then numbered.")
-    claims = [("id", id_), ("image", image), ("group", data.group), ("time", data.time)]
+    claims = [("id", id_), ("image", image), ("group", data.group), ("time", data.time_column)]
     for target in targets:
         for key, name in (*claims, *(("features", f) for f in data.features or ())):
             if name == target:

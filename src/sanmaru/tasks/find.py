@@ -9,7 +9,7 @@ from sanmaru.errors import ProjectFileError, nearest
 if TYPE_CHECKING:
     from sanmaru.tasks.base import Task
 
-NAMES = ("image-classification", "tabular")
+NAMES = ("image-classification", "tabular", "forecasting")
 
 
 def task_class(name: str) -> type[Task]:
@@ -27,6 +27,15 @@ def task_class(name: str) -> type[Task]:
             from sanmaru.tasks.tabular.task import Tabular
 
             return Tabular
+        case "forecasting":
+            from sanmaru.tasks.forecasting.task import Forecasting
+
+            return Forecasting
+        case "anomaly-detection":
+            raise ProjectFileError(
+                "task anomaly-detection has no target to train towards. Its commands are: sanmaru anomalies compare, "
+                "fit and score."
+            )
     raise ProjectFileError(f"unknown task {name!r}. {nearest(name, NAMES)}")
 
 

@@ -7,12 +7,13 @@ A model sees windows (`tasks.forecasting.windows` says how they lie) and gives o
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from sanmaru.errors import DataError
 from sanmaru.files import read_json, write_json
 from sanmaru.tasks.forecasting.windows import Floats
 from sanmaru.training.config import TrainConfig
@@ -61,6 +62,22 @@ class BaseForecaster(abc.ABC):
     def encode(self, table: pl.DataFrame) -> np.ndarray:
         """Return windows, float32 (n, layout.width)."""
         return self.task.encode(table)
+
+    def encode_rows(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """As `encode`, of windows that travel by themselves: mappings with `values`.
+
+        Raises:
+            DataError: when a row lacks them or has another number of them.
+        """
+        width = self.layout.width
+        out = np.empty((len(rows), width), dtype=np.float32)
+        for place, row in enumerate(rows):
+            values = row.get("values")
+            if values is None or len(values) != width:
+                got = "none" if values is None else str(len(values))
+                raise DataError(f"row {place}: a window of this model is {width} numbers in `values`, got {got}.")
+            out[place] = [np.nan if value is None else value for value in values]
+        return out
 
     def batches(self, table: pl.DataFrame, size: int = BATCH) -> Iterator[tuple[Floats, Floats]]:
         """Yield windows float32 (k, layout.width) and what came after them float32 (k, horizon, targets)."""
