@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sanmaru.database import open_engine
-from sanmaru.pipelines.ledger import Attempt, FencedError, Ledger
+from sanmaru.pipelines.entries import Attempt, FencedError
+from sanmaru.pipelines.ledger import Ledger
 
 HOUR, NEXT = "2026-11-20T00:00Z", "2026-11-20T01:00Z"
 

@@ -31,8 +31,10 @@ class NeedConfig(Config):
 
 
 class StepConfig(Config):
-    """One step: a Python function or a command, tied to the steps it needs by their completion."""
+    """One step: a built-in one, a Python function or a command, tied to the steps it needs by their completion."""
 
+    use: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] | None = None
+    """A built-in step by its name, such as `collect`; `with:` holds its settings."""
     call: str | None = None
     """`package.module:function`, or `file.py:function` of the project folder; it takes a `StepContext`."""
     command: str | None = None
@@ -60,8 +62,10 @@ class StepConfig(Config):
 
     @model_validator(mode="after")
     def _one_way(self) -> StepConfig:
-        if (self.call is None) == (self.command is None):
-            raise ValueError("a step has either call: (a Python function) or command: (a shell command)")
+        if sum(way is not None for way in (self.use, self.call, self.command)) != 1:
+            raise ValueError(
+                "a step has one of use: (a built-in step), call: (a Python function) or command: (a shell command)"
+            )
         if self.call is not None and not all(self.call.partition(":")):
             raise ValueError(f"call: {self.call!r} should be package.module:function or file.py:function")
         return self
@@ -83,6 +87,11 @@ class PipelineConfig(Config):
     """Steps done at once by one runner."""
     lease_s: Annotated[float, Field(ge=1)] = 60
     """A runner that is silent for so long is taken for dead, and its step is given to another."""
+
+    logs: str = "logs/pipeline"
+    """Folder of what steps print, a file for each attempt that printed something."""
+    logs_days: Annotated[float, Field(gt=0)] = 30
+    """`schedule` removes older ones."""
 
     @field_validator("start", mode="before")
     @classmethod

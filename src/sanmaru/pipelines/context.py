@@ -38,6 +38,8 @@ class StepContext:
     settings: Mapping[str, Any]
     """`with:` of the project file."""
     attempt: int = 1
+    ledger: str = "sqlite:///pipeline.db"
+    """Database URL of the ledger, for steps that keep records beside it."""
 
     @property
     def interval(self) -> str:

@@ -12,105 +12,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
-State = Literal["waiting", "running", "done", "nothing", "failed"]
-"""`nothing`: complete, and there was nothing new to do. `failed`: given up until somebody asks for a retry."""
-COMPLETE = ("done", "nothing")
-
-_METADATA = sa.MetaData()
-_ENTRIES = sa.Table(
-    "sanmaru_ledger",
-    _METADATA,
-    sa.Column("pipeline", sa.String(80), primary_key=True),
-    sa.Column("step", sa.String(80), primary_key=True),
-    sa.Column("start", sa.String(20), primary_key=True),
-    sa.Column("state", sa.String(10), nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("tries", sa.Integer, nullable=False),
-    sa.Column("marks", sa.Integer, nullable=False),
-    sa.Column("owner", sa.String(200), nullable=False),
-    sa.Column("lease_until", sa.Double, nullable=False),
-    sa.Column("next_try", sa.Double, nullable=False),
-    sa.Column("done_key", sa.String(64), nullable=False),
-    sa.Column("inputs", sa.Text, nullable=False),
-    sa.Column("outputs", sa.Text, nullable=False),
-    sa.Column("outputs_hash", sa.String(64), nullable=False),
-    sa.Column("ended", sa.Double, nullable=False),
-    sa.Column("seconds", sa.Double, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Index("sanmaru_ledger_open", "pipeline", "state", "start"),
-    mysql_charset="utf8mb4",
-    mysql_collate="utf8mb4_bin",
+from sanmaru.pipelines.entries import (
+    ATTEMPTS,
+    COMPLETE,
+    ENTRIES,
+    METADATA,
+    Attempt,
+    Entry,
+    FencedError,
+    State,
+    entry_of,
 )
-_ATTEMPTS = sa.Table(
-    "sanmaru_attempts",
-    _METADATA,
-    sa.Column("pipeline", sa.String(80), primary_key=True),
-    sa.Column("step", sa.String(80), primary_key=True),
-    sa.Column("start", sa.String(20), primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("owner", sa.String(200), nullable=False),
-    sa.Column("step_key", sa.String(64), nullable=False),
-    sa.Column("began", sa.Double, nullable=False),
-    sa.Column("ended", sa.Double),
-    sa.Column("state", sa.String(10), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    mysql_charset="utf8mb4",
-    mysql_collate="utf8mb4_bin",
-)
+from sanmaru.pipelines.patience import Patience, patient
 
 
-class FencedError(Exception):
-    """This attempt is no longer the one that counts: its lease ran out and the step was given to another."""
+def far_ahead(lease_s: float) -> float:
+    """Return seconds: a lease that ends later than that was written before the clock was set back; it does not count.
 
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """How one step stands for one interval."""
-
-    step: str
-    start: str
-    """Name of the interval."""
-    state: State = "waiting"
-    attempt: int = 0
-    """Number of the newest attempt; a worker's fence."""
-    tries: int = 0
-    """Failures since the last success."""
-    marks: int = 0
-    """How often an input changed since it was begun; while there are marks it is looked at again."""
-    owner: str = ""
-    lease_until: float = 0.0
-    next_try: float = 0.0
-    done_key: str = ""
-    """Hash of code, settings and inputs that the outputs belong to; empty while there are none."""
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    """What it was made from: `step@interval` to the hash of its outputs."""
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-    outputs_hash: str = ""
-    ended: float = 0.0
-    seconds: float = 0.0
-    reason: str = ""
-
-    @property
-    def complete(self) -> bool:
-        """Whether what depends on it may start."""
-        return self.state in COMPLETE and not self.marks
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """The right to do a step, until the lease runs out."""
-
-    pipeline: str
-    step: str
-    start: str
-    number: int
-    key: str
-    owner: str
+    A worker that is alive after all is fenced, and its step is done again.
+    """
+    return 10 * max(lease_s, 60.0)
 
 
 class Ledger:
@@ -119,25 +44,29 @@ class Ledger:
     Args:
         engine: Of the database; tables are made where they are absent.
         pipeline: Name; several may share a database.
+        patience: How long to wait while the database is away; not at all where absent.
     """
 
-    def __init__(self, engine: sa.Engine, pipeline: str) -> None:
+    def __init__(self, engine: sa.Engine, pipeline: str, patience: Patience | None = None) -> None:
         self.engine = engine
         self.pipeline = pipeline
-        _METADATA.create_all(engine)
+        self.patience = patience or Patience()
+        METADATA.create_all(engine)
 
+    @patient
     def now(self) -> float:
         """Return the database's time, in seconds since 1970."""
         with self.engine.connect() as connection:
             return self._now(connection)
 
+    @patient
     def expect(self, steps: Sequence[str], starts: Iterable[str]) -> int:
         """Make the rows of intervals that are due, where they are absent; return how many were made."""
         wanted = list(starts)
         if not wanted:
             return 0
-        rows = sa.select(_ENTRIES.c.step, _ENTRIES.c.start).where(
-            _ENTRIES.c.pipeline == self.pipeline, _ENTRIES.c.start >= min(wanted), _ENTRIES.c.start <= max(wanted)
+        rows = sa.select(ENTRIES.c.step, ENTRIES.c.start).where(
+            ENTRIES.c.pipeline == self.pipeline, ENTRIES.c.start >= min(wanted), ENTRIES.c.start <= max(wanted)
         )
         with self.engine.connect() as connection:
             known = {(row.step, row.start) for row in connection.execute(rows)}
@@ -148,6 +77,7 @@ class Ledger:
             return sum(self._insert_one(place) for place in absent)
         return len(absent)
 
+    @patient
     def entries(
         self,
         *,
@@ -158,17 +88,18 @@ class Ledger:
         until: str | None = None,
     ) -> list[Entry]:
         """Return entries, by interval and step name; of the given steps, intervals, states and span only."""
-        rows = sa.select(_ENTRIES).where(_ENTRIES.c.pipeline == self.pipeline)
-        for column, wanted in ((_ENTRIES.c.step, steps), (_ENTRIES.c.start, starts), (_ENTRIES.c.state, states)):
+        rows = sa.select(ENTRIES).where(ENTRIES.c.pipeline == self.pipeline)
+        for column, wanted in ((ENTRIES.c.step, steps), (ENTRIES.c.start, starts), (ENTRIES.c.state, states)):
             if wanted is not None:
                 rows = rows.where(column.in_(list(wanted)))
         if since is not None:
-            rows = rows.where(_ENTRIES.c.start >= since)
+            rows = rows.where(ENTRIES.c.start >= since)
         if until is not None:
-            rows = rows.where(_ENTRIES.c.start < until)
+            rows = rows.where(ENTRIES.c.start < until)
         with self.engine.connect() as connection:
-            return [_entry(row) for row in connection.execute(rows.order_by(_ENTRIES.c.start, _ENTRIES.c.step))]
+            return [entry_of(row) for row in connection.execute(rows.order_by(ENTRIES.c.start, ENTRIES.c.step))]
 
+    @patient
     def open_entries(self, *, since: str = "", until: str = "9", limit: int = 5000) -> list[Entry]:
         """Return what is not complete, earliest intervals first: waiting, running, given up, or marked.
 
@@ -177,15 +108,15 @@ class Ledger:
             until: The interval before which to stop.
             limit: At most so many.
         """
-        rows = sa.select(_ENTRIES).where(
-            _ENTRIES.c.pipeline == self.pipeline,
-            sa.or_(_ENTRIES.c.state.in_(["waiting", "running", "failed"]), _ENTRIES.c.marks > 0),
-            _ENTRIES.c.start >= since,
-            _ENTRIES.c.start < until,
+        rows = sa.select(ENTRIES).where(
+            ENTRIES.c.pipeline == self.pipeline,
+            sa.or_(ENTRIES.c.state.in_(["waiting", "running", "failed"]), ENTRIES.c.marks > 0),
+            ENTRIES.c.start >= since,
+            ENTRIES.c.start < until,
         )
-        rows = rows.order_by(_ENTRIES.c.start, _ENTRIES.c.step).limit(limit)
+        rows = rows.order_by(ENTRIES.c.start, ENTRIES.c.step).limit(limit)
         with self.engine.connect() as connection:
-            return [_entry(row) for row in connection.execute(rows)]
+            return [entry_of(row) for row in connection.execute(rows)]
 
     def claim(self, entry: Entry, key: str, owner: str, lease_s: float) -> Attempt | None:
         """Take a step for `lease_s` seconds; None where another was quicker or still holds it.
@@ -197,14 +128,24 @@ class Ledger:
             owner: Who takes it, for people to read.
             lease_s: Until then it is left alone; `renew` lengthens it.
         """
+        return self.patience.through(lambda again: self._claim(entry, key, owner, lease_s, again))
+
+    def _claim(self, entry: Entry, key: str, owner: str, lease_s: float, again: bool) -> Attempt | None:
+        attempt = Attempt(
+            pipeline=self.pipeline, step=entry.step, start=entry.start, number=entry.attempt + 1, key=key, owner=owner
+        )
         with self.engine.begin() as connection:
             now = self._now(connection)
             taken = connection.execute(
                 self._update(entry.step, entry.start)
                 .where(
-                    _ENTRIES.c.attempt == entry.attempt,
-                    _ENTRIES.c.marks == entry.marks,
-                    sa.or_(_ENTRIES.c.state != "running", _ENTRIES.c.lease_until < now),
+                    ENTRIES.c.attempt == entry.attempt,
+                    ENTRIES.c.marks == entry.marks,
+                    sa.or_(
+                        ENTRIES.c.state != "running",
+                        ENTRIES.c.lease_until < now,
+                        ENTRIES.c.lease_until > now + far_ahead(lease_s),
+                    ),
                 )
                 .values(
                     state="running", attempt=entry.attempt + 1, owner=owner, lease_until=now + lease_s, marks=0,
@@ -212,22 +153,22 @@ class Ledger:
                 )
             )  # fmt: skip
             if taken.rowcount != 1:
-                return None
-            number = entry.attempt + 1
+                return attempt if again and self._witness(connection, attempt) == "running" else None
             if entry.state == "running":
                 connection.execute(
                     self._attempt_row(entry.step, entry.start, entry.attempt)
-                    .where(_ATTEMPTS.c.ended.is_(None))
+                    .where(ATTEMPTS.c.ended.is_(None))
                     .values(ended=now, state="lost", reason=f"the lease of {entry.owner} ran out")
                 )
             connection.execute(
-                sa.insert(_ATTEMPTS).values(
-                    pipeline=self.pipeline, step=entry.step, start=entry.start, attempt=number, owner=owner,
+                sa.insert(ATTEMPTS).values(
+                    pipeline=self.pipeline, step=entry.step, start=entry.start, attempt=attempt.number, owner=owner,
                     step_key=key, began=now, ended=None, state="running", reason="",
                 )
             )  # fmt: skip
-        return Attempt(pipeline=self.pipeline, step=entry.step, start=entry.start, number=number, key=key, owner=owner)
+        return attempt
 
+    @patient
     def renew(self, attempt: Attempt, lease_s: float) -> None:
         """Lengthen the lease: the heartbeat of a worker that is still at it.
 
@@ -270,26 +211,36 @@ class Ledger:
         Raises:
             FencedError: when the step was given to another; nothing is changed then.
         """
+        entry = {
+            "state": state, "inputs": _text(inputs), "outputs": _text(outputs), "outputs_hash": outputs_hash,
+            "seconds": seconds, "reason": reason,
+        }  # fmt: skip
+        wanted = list(dependents)
+        return self.patience.through(lambda again: self._complete(attempt, entry, wanted, again))
+
+    def _complete(
+        self, attempt: Attempt, entry: dict[str, Any], dependents: list[tuple[str, str]], again: bool
+    ) -> bool:
         with self.engine.begin() as connection:
             now = self._now(connection)
             before = connection.execute(
-                sa.select(_ENTRIES.c.outputs_hash).where(*self._place(attempt.step, attempt.start))
+                sa.select(ENTRIES.c.outputs_hash).where(*self._place(attempt.step, attempt.start))
             ).scalar_one()
             kept = connection.execute(
                 self._held(attempt).values(
-                    state=state, tries=0, next_try=0.0, done_key=attempt.key, inputs=_text(inputs),
-                    outputs=_text(outputs), outputs_hash=outputs_hash, ended=now, seconds=seconds, reason=reason,
-                    lease_until=0.0,
+                    tries=0, next_try=0.0, done_key=attempt.key, ended=now, lease_until=0.0, **entry
                 )
-            )  # fmt: skip
+            )
             if kept.rowcount != 1:
+                if again and self._witness(connection, attempt) == entry["state"]:
+                    return True  # it was recorded; only the answer was lost
                 raise FencedError(self._fenced(attempt))
-            self._close(connection, attempt, now, state, reason)
-            changed = bool(before != outputs_hash)
+            self._close(connection, attempt, now, entry["state"], entry["reason"])
+            changed = bool(before != entry["outputs_hash"])
             if changed and before:
                 for step, start in dependents:
                     connection.execute(
-                        self._update(step, start).values(marks=_ENTRIES.c.marks + 1, next_try=0.0, tries=0)
+                        self._update(step, start).values(marks=ENTRIES.c.marks + 1, next_try=0.0, tries=0)
                     )
         return changed
 
@@ -317,10 +268,17 @@ class Ledger:
         Raises:
             FencedError: when the step was given to another.
         """
+        return self.patience.through(
+            lambda again: self._give_back(attempt, reason, failed, retries, wait_s, again=again)
+        )
+
+    def _give_back(
+        self, attempt: Attempt, reason: str, failed: bool, retries: int, wait_s: float, *, again: bool
+    ) -> State:
         with self.engine.begin() as connection:
             now = self._now(connection)
             tries = connection.execute(
-                sa.select(_ENTRIES.c.tries).where(*self._place(attempt.step, attempt.start))
+                sa.select(ENTRIES.c.tries).where(*self._place(attempt.step, attempt.start))
             ).scalar_one() + int(failed)
             state: State = "failed" if failed and tries > retries else "waiting"
             kept = connection.execute(
@@ -328,65 +286,102 @@ class Ledger:
                     state=state, tries=tries, next_try=now + wait_s, reason=reason, lease_until=0.0, ended=now
                 )
             )
+            ended = "failed" if failed else "waiting"
             if kept.rowcount != 1:
+                if again and self._witness(connection, attempt) == ended:
+                    return state
                 raise FencedError(self._fenced(attempt))
-            self._close(connection, attempt, now, "failed" if failed else "waiting", reason)
+            self._close(connection, attempt, now, ended, reason)
         return state
 
+    @patient
     def unchanged(self, entry: Entry) -> bool:
         """Take the mark off an entry whose inputs turned out to be the same; false where it changed meanwhile."""
         with self.engine.begin() as connection:
             kept = connection.execute(
                 self._update(entry.step, entry.start)
                 .where(
-                    _ENTRIES.c.attempt == entry.attempt,
-                    _ENTRIES.c.marks == entry.marks,
-                    _ENTRIES.c.state.in_(COMPLETE),
+                    ENTRIES.c.attempt == entry.attempt,
+                    ENTRIES.c.marks == entry.marks,
+                    ENTRIES.c.state.in_(COMPLETE),
                 )
                 .values(marks=0, reason="its inputs did not change")
             )
         return bool(kept.rowcount == 1)
 
+    @patient
     def mark(self, step: str, start: str) -> None:
         """Mark a complete step: it is looked at again, and done again where its key has changed."""
         with self.engine.begin() as connection:
             connection.execute(
-                self._update(step, start).where(_ENTRIES.c.state.in_(COMPLETE)).values(marks=_ENTRIES.c.marks + 1)
+                self._update(step, start).where(ENTRIES.c.state.in_(COMPLETE)).values(marks=ENTRIES.c.marks + 1)
             )
 
-    def ask_again(self, steps: Sequence[str], starts: Sequence[str] | None, reason: str, *, failed_only: bool) -> int:
-        """Let steps run again: given up ones (`failed_only`), or whatever their state. Returns how many."""
+    @patient
+    def ask_again(
+        self, steps: Sequence[str], starts: Sequence[str] | None, reason: str, *, failed_only: bool, span: bool = False
+    ) -> int:
+        """Let steps run again and return how many will.
+
+        Args:
+            steps: Their names.
+            starts: Intervals; all where absent.
+            reason: For people.
+            failed_only: Only those that were given up, not complete ones.
+            span: Every interval from the first to the last of `starts`, instead of only these.
+        """
         change = (
-            sa.update(_ENTRIES)
+            sa.update(ENTRIES)
             .where(
-                _ENTRIES.c.pipeline == self.pipeline,
-                _ENTRIES.c.step.in_(list(steps)),
-                _ENTRIES.c.state.in_(["failed"]) if failed_only else _ENTRIES.c.state.in_(["failed", *COMPLETE]),
+                ENTRIES.c.pipeline == self.pipeline,
+                ENTRIES.c.step.in_(list(steps)),
+                ENTRIES.c.state.in_(["failed"]) if failed_only else ENTRIES.c.state.in_(["failed", *COMPLETE]),
             )
             .values(state="waiting", tries=0, next_try=0.0, done_key="", reason=reason)
         )
-        if starts is not None:
-            change = change.where(_ENTRIES.c.start.in_(list(starts)))
+        if starts is not None and span:
+            change = change.where(ENTRIES.c.start >= min(starts), ENTRIES.c.start <= max(starts))
+        elif starts is not None:
+            change = change.where(ENTRIES.c.start.in_(list(starts)))
         with self.engine.begin() as connection:
             return int(connection.execute(change).rowcount)
 
+    @patient
     def attempts(self, step: str, start: str) -> list[dict[str, Any]]:
         """Return every attempt at a step of an interval, oldest first."""
         rows = (
-            sa.select(_ATTEMPTS)
-            .where(_ATTEMPTS.c.pipeline == self.pipeline, _ATTEMPTS.c.step == step, _ATTEMPTS.c.start == start)
-            .order_by(_ATTEMPTS.c.attempt)
+            sa.select(ATTEMPTS)
+            .where(ATTEMPTS.c.pipeline == self.pipeline, ATTEMPTS.c.step == step, ATTEMPTS.c.start == start)
+            .order_by(ATTEMPTS.c.attempt)
         )
         with self.engine.connect() as connection:
             return [dict(row._mapping) for row in connection.execute(rows)]
 
+    @patient
+    def count_complete(self, first: str, last: str) -> dict[str, int]:
+        """Return how many intervals of each step are complete, from the first to the last."""
+        rows = (
+            sa.select(ENTRIES.c.step, sa.func.count())
+            .where(
+                ENTRIES.c.pipeline == self.pipeline,
+                ENTRIES.c.state.in_(COMPLETE),
+                ENTRIES.c.marks == 0,
+                ENTRIES.c.start >= first,
+                ENTRIES.c.start <= last,
+            )
+            .group_by(ENTRIES.c.step)
+        )
+        with self.engine.connect() as connection:
+            return {step: int(number) for step, number in connection.execute(rows)}
+
+    @patient
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of entries by step and state; complete entries that are marked count as waiting."""
-        marked = sa.func.sum(sa.case((_ENTRIES.c.marks > 0, 1), else_=0))
+        marked = sa.func.sum(sa.case((ENTRIES.c.marks > 0, 1), else_=0))
         rows = (
-            sa.select(_ENTRIES.c.step, _ENTRIES.c.state, sa.func.count(), marked)
-            .where(_ENTRIES.c.pipeline == self.pipeline)
-            .group_by(_ENTRIES.c.step, _ENTRIES.c.state)
+            sa.select(ENTRIES.c.step, ENTRIES.c.state, sa.func.count(), marked)
+            .where(ENTRIES.c.pipeline == self.pipeline)
+            .group_by(ENTRIES.c.step, ENTRIES.c.state)
         )
         found: dict[str, dict[str, int]] = {}
         with self.engine.connect() as connection:
@@ -407,7 +402,7 @@ class Ledger:
         }  # fmt: skip
         if places:
             with self.engine.begin() as connection:
-                connection.execute(sa.insert(_ENTRIES), [{**blank, "step": step, "start": at} for step, at in places])
+                connection.execute(sa.insert(ENTRIES), [{**blank, "step": step, "start": at} for step, at in places])
 
     def _insert_one(self, place: tuple[str, str]) -> bool:
         try:
@@ -417,29 +412,41 @@ class Ledger:
         return True
 
     def _place(self, step: str, start: str) -> tuple[sa.ColumnElement[bool], ...]:
-        return _ENTRIES.c.pipeline == self.pipeline, _ENTRIES.c.step == step, _ENTRIES.c.start == start
+        return ENTRIES.c.pipeline == self.pipeline, ENTRIES.c.step == step, ENTRIES.c.start == start
 
     def _update(self, step: str, start: str) -> sa.Update:
-        return sa.update(_ENTRIES).where(*self._place(step, start))
+        return sa.update(ENTRIES).where(*self._place(step, start))
 
     def _held(self, attempt: Attempt) -> sa.Update:
         """The entry, as long as this attempt holds it."""
         return self._update(attempt.step, attempt.start).where(
-            _ENTRIES.c.attempt == attempt.number, _ENTRIES.c.state == "running"
+            ENTRIES.c.attempt == attempt.number, ENTRIES.c.state == "running"
         )
 
     def _attempt_row(self, step: str, start: str, number: int) -> sa.Update:
-        return sa.update(_ATTEMPTS).where(
-            _ATTEMPTS.c.pipeline == self.pipeline,
-            _ATTEMPTS.c.step == step,
-            _ATTEMPTS.c.start == start,
-            _ATTEMPTS.c.attempt == number,
+        return sa.update(ATTEMPTS).where(
+            ATTEMPTS.c.pipeline == self.pipeline,
+            ATTEMPTS.c.step == step,
+            ATTEMPTS.c.start == start,
+            ATTEMPTS.c.attempt == number,
         )
 
     def _close(self, connection: sa.Connection, attempt: Attempt, now: float, state: str, reason: str) -> None:
         connection.execute(
             self._attempt_row(attempt.step, attempt.start, attempt.number).values(ended=now, state=state, reason=reason)
         )
+
+    def _witness(self, connection: sa.Connection, attempt: Attempt) -> str | None:
+        """The state of this very attempt: whether a change whose answer was lost was made."""
+        rows = sa.select(ATTEMPTS.c.state).where(
+            ATTEMPTS.c.pipeline == self.pipeline,
+            ATTEMPTS.c.step == attempt.step,
+            ATTEMPTS.c.start == attempt.start,
+            ATTEMPTS.c.attempt == attempt.number,
+            ATTEMPTS.c.owner == attempt.owner,
+        )
+        state: str | None = connection.execute(rows).scalar_one_or_none()
+        return state
 
     def _fenced(self, attempt: Attempt) -> str:
         return (
@@ -455,14 +462,6 @@ class Ledger:
             case _:
                 text = "SELECT unix_timestamp(sysdate(6))"
         return float(connection.execute(sa.text(text)).scalar_one())
-
-
-def _entry(row: sa.Row[Any]) -> Entry:
-    values = dict(row._mapping)
-    values.pop("pipeline")
-    for name in ("inputs", "outputs"):
-        values[name] = json.loads(values[name])
-    return Entry(**values)
 
 
 def _text(value: Mapping[str, Any]) -> str:

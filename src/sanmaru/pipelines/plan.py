@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 
 from sanmaru.pipelines.config import PipelineConfig, StepConfig
+from sanmaru.pipelines.entries import Entry
+from sanmaru.pipelines.functions import code_of
 from sanmaru.pipelines.intervals import Every, Interval, interval_start, parse_moment
-from sanmaru.pipelines.ledger import Entry
-from sanmaru.pipelines.work import code_of
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,11 @@ class Plan:
     def rank(self) -> Mapping[str, int]:
         """Place of each step in `order`."""
         return {step: place for place, step in enumerate(self.order)}
+
+    @cached_property
+    def reach(self) -> int:
+        """How many intervals back any step's needs go; 0 or negative."""
+        return min((need.first for step in self.config.steps.values() for need in step.needs), default=0)
 
     def step(self, name: str) -> StepConfig:
         """Return a step's config."""
@@ -106,7 +111,7 @@ class Plan:
         """
         config = self.step(step)
         if step not in self._code:
-            self._code[step] = code_of(config.call, config.command, self.folder)
+            self._code[step] = code_of(config, self.folder)
         content = [self._code[step], config.version, config.settings, dict(inputs)]
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -6,11 +6,14 @@ machines: each step is taken by one of them, and what a dead one held is taken o
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import socket
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from multiprocessing.connection import wait as wait_any
@@ -18,7 +21,10 @@ from typing import Any
 
 from sanmaru.errors import UserError
 from sanmaru.pipelines.context import StepContext
-from sanmaru.pipelines.ledger import Attempt, Entry, FencedError, Ledger
+from sanmaru.pipelines.entries import Attempt, Entry, FencedError
+from sanmaru.pipelines.functions import call_of
+from sanmaru.pipelines.ledger import Ledger, far_ahead
+from sanmaru.pipelines.logs import log_path
 from sanmaru.pipelines.plan import Plan, inputs_of
 from sanmaru.pipelines.work import Result, Task, Worker, moment
 
@@ -26,6 +32,8 @@ Told = Callable[[str, Entry, str], None]
 """Called with what happened (`begun`, `done`, `nothing`, `unchanged`, `waiting`, `failed`, `lost`), to which entry,
 and a sentence."""
 
+LONGEST_WAIT_S = 86400.0
+"""Between a failure and the next try."""
 LOOK_S = 0.5
 """Seconds between looks at the workers while nothing ends."""
 
@@ -40,6 +48,10 @@ class Summary:
     failed: int = 0
     """Attempts that failed."""
     lost: int = 0
+    handed_back: int = 0
+    """Steps cut off because the runner was told to stop; they run again as if they had not begun."""
+    not_ready: int = 0
+    """Steps that said that their data is not there yet."""
     next_try: float | None = None
     """Ledger time at which something may be tried again; None where nothing is left that time alone would bring."""
     blocked: dict[str, str] = field(default_factory=dict)
@@ -77,12 +89,41 @@ class Runner:
         self.plan = plan
         self.ledger = ledger
         self.tell = tell or (lambda what, entry, text: None)
-        self.owner = f"{socket.gethostname()}:{os.getpid()}"
+        # Several containers may share a name and a process id.
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
+        self.logs = plan.folder / plan.config.logs
+        self._stop = threading.Event()
+        self._stop_at = 0.0
         self._idle = [Worker() for _ in range(workers or plan.config.workers)]
         self._busy: list[_Busy] = []
+        self._only = frozenset(plan.order)
+
+    def stop(self, grace_s: float = 0.0) -> None:
+        """Let `run` end: it begins nothing more, and cuts off and hands back what is not done after `grace_s`.
+
+        May be called from a signal handler or another thread.
+        """
+        self._stop_at = time.monotonic() + grace_s
+        self._stop.set()
+        self.ledger.patience.stopped.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop.is_set()
+
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until it is told to stop."""
+        self._stop.wait(seconds)
 
     def close(self) -> None:
-        """End the worker processes; a step under way is cut off, and done again after its lease."""
+        """End the worker processes; a step under way is cut off and handed back.
+
+        Where the database does not answer, it is done again after its lease.
+        """
+        self.ledger.patience.stopped.set()
+        with contextlib.suppress(Exception):
+            self._hand_back(Summary())
         for worker in [*self._idle, *(busy.worker for busy in self._busy)]:
             worker.stop()
 
@@ -92,15 +133,24 @@ class Runner:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def run(self, *, since: datetime | None = None, until: datetime | None = None, check: bool = False) -> Summary:
+    def run(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        check: bool = False,
+        only: Collection[str] | None = None,
+    ) -> Summary:
         """Do everything that can be done now for the intervals that have ended, and return.
 
         Args:
             since: The first interval is the one that holds it; the pipeline's first where absent.
             until: Intervals that end later are left out; now where absent.
             check: Look at complete steps too, whether code, settings or inputs have changed since.
+            only: Names of the steps to do; all of them where absent.
         """
         end = moment(self.ledger.now()) if until is None else until
+        self._only = frozenset(self.plan.order if only is None else only)
         starts = list(self.plan.due(since, end))
         self.ledger.expect(self.plan.order, starts)
         if not starts:
@@ -110,23 +160,84 @@ class Runner:
         window = (starts[0], self.plan.every.after(self.plan.interval(starts[-1])).name)
         summary = Summary()
         ready: deque[Entry] = deque()
-        while True:
+        while not self.stopped:
             if not ready and not self._busy:
                 ready.extend(self._snapshot(window, summary))
                 if not ready:
                     return summary
-            while ready and self._idle:
+            while ready and self._idle and not self.stopped:
                 self._start(ready.popleft(), summary, ready)
             if self._busy:
                 self._look(summary, ready)
+        self._wind_up(summary)
+        return summary
+
+    def step(self, name: str, start: str, *, check: bool = False) -> tuple[str, str]:
+        """Do one step for one interval, if it can be done now.
+
+        Whoever asks decides when: neither the wait after a failure nor that it was given up holds the step back.
+
+        Args:
+            name: Of the step.
+            start: Name of the interval.
+            check: Look at it even if it is complete, whether code, settings or inputs have changed since.
+
+        Returns:
+            `done`, `nothing`, `waiting` or `failed`, and why in a sentence.
+        """
+        self._only = frozenset([name])
+        self.ledger.expect([name], [start])
+        if check:
+            self._mark_changed([start])
+        entry = self._entry(name, start)
+        if entry.complete:
+            return entry.state, "it was complete before"
+        begins = self.plan.interval(start).end.timestamp() + self.plan.step(name).delay
+        if (early := begins - self.ledger.now()) > 0:
+            return "waiting", f"its interval is over, and may be looked at, in {early:.0f} s"
+        inputs = self._inputs(entry)
+        if isinstance(inputs, str):
+            return "waiting", inputs
+        summary = Summary()
+        self._start(entry, summary, deque())
+        while self._busy and not self.stopped:
+            self._look(summary, deque())
+        self._wind_up(summary)
+        after = self._entry(name, start)
+        if after.complete:
+            return after.state, after.reason or f"{after.seconds:.2f} s"
+        if after.state == "running":
+            return "waiting", f"{after.owner} is at it"
+        return "failed" if summary.failed else "waiting", after.reason or "its inputs changed meanwhile"
+
+    def _entry(self, step: str, start: str) -> Entry:
+        return self.ledger.entries(steps=[step], starts=[start])[0]
+
+    def _wind_up(self, summary: Summary) -> None:
+        """Let what is under way end until the time to stop has come; then hand it back."""
+        while self._busy and time.monotonic() < self._stop_at:
+            self._look(summary, deque())
+        if self.stopped:
+            self._hand_back(summary)
+
+    def _hand_back(self, summary: Summary) -> None:
+        for busy in list(self._busy):
+            busy.worker.stop()
+            self._busy.remove(busy)
+            self._idle.append(busy.worker)
+            with contextlib.suppress(FencedError):
+                self.ledger.give_back(busy.attempt, reason="its runner was stopped", failed=False)
+                summary.handed_back += 1
+                self.tell("waiting", busy.entry, "handed back: its runner was stopped")
 
     def _mark_changed(self, starts: list[str]) -> None:
         """Mark complete steps whose key is no longer the one they were done with; what needs them follows by itself."""
-        entries = {(e.step, e.start): e for e in self.ledger.entries(since=starts[0])}
+        reach = self.plan.every.after(self.plan.interval(starts[0]), self.plan.reach).name
+        entries = {(e.step, e.start): e for e in self.ledger.entries(since=reach, until=starts[-1] + "~")}
         for start in starts:
             for step in self.plan.order:
-                entry = entries[step, start]
-                if not entry.complete:
+                entry = entries.get((step, start))
+                if entry is None or step not in self._only or not entry.complete:
                     continue
                 inputs = inputs_of(self.plan.needs(step, start), entries)
                 if isinstance(inputs, dict) and self._key(step, inputs)[0] != entry.done_key:
@@ -139,14 +250,14 @@ class Runner:
         summary.next_try = None
         found = []
         for entry in self.ledger.open_entries(since=window[0], until=window[1]):
-            if entry.step not in self.plan.rank:
+            if entry.step not in self._only:
                 continue
             place = f"{entry.step}@{entry.start}"
             if entry.state == "failed" and not entry.marks:
                 summary.blocked[place] = f"given up: {entry.reason}"
                 continue
-            later = max(entry.next_try, self._not_before(entry))
-            if entry.state == "running" and entry.lease_until > now:
+            later = max(self._next_try(entry, now), self._not_before(entry))
+            if entry.state == "running" and now < entry.lease_until <= now + far_ahead(self.plan.config.lease_s):
                 later = entry.lease_until
                 summary.blocked[place] = f"{entry.owner} is at it"
             if later > now:
@@ -159,6 +270,12 @@ class Runner:
                 continue
             found.append(entry)
         return sorted(found, key=lambda entry: (entry.start, self.plan.rank[entry.step]))
+
+    def _next_try(self, entry: Entry, now: float) -> float:
+        """When it may be tried again; at once where that lies further ahead than any wait: the clock was set back."""
+        config = self.plan.step(entry.step)
+        longest = max(min(config.retry_wait_s * 2**entry.tries, LONGEST_WAIT_S), config.poll_s)
+        return entry.next_try if entry.next_try <= now + longest + 1 else 0.0
 
     def _not_before(self, entry: Entry) -> float:
         delay = self.plan.step(entry.step).delay
@@ -208,11 +325,13 @@ class Runner:
         context = StepContext(
             folder=self.plan.folder, pipeline=self.plan.name, step=entry.step, start=interval.start, end=interval.end,
             inputs=given, settings=config.settings, attempt=attempt.number,
+            ledger=self.plan.config.ledger,
         )  # fmt: skip
         worker = self._idle.pop()
         self._busy.append(_Busy(entry, attempt, inputs, worker, time.monotonic()))
         self.tell("begun", entry, f"attempt {attempt.number}")
-        worker.begin(Task(context=context, call=config.call, command=config.command), config.timeout_s)
+        log = log_path(self.logs, entry.step, entry.start, attempt.number)
+        worker.begin(Task(context=context, call=call_of(config), command=config.command, log=log), config.timeout_s)
 
     def _key(self, step: str, inputs: dict[str, str]) -> tuple[str, str]:
         """Return the key of a step, or why it has none: its function cannot be found."""
@@ -256,11 +375,12 @@ class Runner:
                 self.tell(result.state, entry, result.reason or f"{result.seconds:.2f} s")
                 return self._freed(entry)
             failed = result.state == "failed"
-            wait_s = min(config.retry_wait_s * 2**entry.tries, 86400.0) if failed else config.poll_s
+            wait_s = min(config.retry_wait_s * 2**entry.tries, LONGEST_WAIT_S) if failed else config.poll_s
             state = self.ledger.give_back(
                 attempt, reason=result.reason, failed=failed, retries=config.retries, wait_s=wait_s
             )
             summary.failed += failed
+            summary.not_ready += not failed
             after = "given up" if state == "failed" else f"again in {wait_s:g} s"
             self.tell("failed" if failed else "waiting", entry, f"{result.reason} ({after})")
         except FencedError as error:
@@ -276,9 +396,9 @@ class Runner:
         for step in self.plan.order:
             row = rows.get(step)
             wants = any(need.step == entry.step for need in self.plan.step(step).needs)
-            if row is None or not wants or row.complete or row.state in ("running", "failed"):
+            if row is None or not wants or step not in self._only or row.complete or row.state in ("running", "failed"):
                 continue
-            if max(row.next_try, self._not_before(row)) <= now and isinstance(self._inputs(row), dict):
+            if max(self._next_try(row, now), self._not_before(row)) <= now and isinstance(self._inputs(row), dict):
                 freed.append(row)
         return freed
 

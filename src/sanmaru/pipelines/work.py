@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
-import importlib.util
-import inspect
 import json
 import multiprocessing
 import os
@@ -16,7 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -25,7 +22,11 @@ from typing import Any
 
 from sanmaru.errors import UserError
 from sanmaru.pipelines.context import NothingNew, NotReady, StepContext
+from sanmaru.pipelines.functions import find_function
+from sanmaru.pipelines.logs import printed_to
 
+START_METHOD = "spawn"
+"""Of worker processes: they share nothing with the runner, whose threads and connections a fork would copy."""
 NOT_READY, NOTHING_NEW = 75, 99
 """Exit statuses of commands: the usual "try again later", and the one that Airflow's shell operator takes as a skip."""
 
@@ -37,6 +38,8 @@ class Task:
     context: StepContext
     call: str | None
     command: str | None
+    log: Path | None = None
+    """File for what it prints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,46 +104,6 @@ def recorded(made: Any, folder: Path) -> tuple[dict[str, Any], str]:
         raise UserError(f"a step's outputs should be files or plain values (as in JSON): {error}") from None
 
 
-def code_of(call: str | None, command: str | None, folder: Path) -> str:
-    """Return what stands for a step's code in its key: the command, or the function's name and source.
-
-    Raises:
-        UserError: when there is no such function.
-    """
-    if call is None:
-        return f"command {command}"
-    try:
-        return f"call {call}\n{inspect.getsource(find_function(call, folder))}"
-    except (OSError, TypeError):
-        return f"call {call}"
-
-
-def find_function(call: str, folder: Path) -> Callable[[StepContext], Any]:
-    """Return the function that a `call:` names.
-
-    Raises:
-        UserError: when the module or file cannot be imported, or has no such function.
-    """
-    place, _, name = call.partition(":")
-    try:
-        if place.endswith(".py"):
-            path = folder / place
-            spec = importlib.util.spec_from_file_location(path.stem, path)
-            if spec is None or spec.loader is None or not path.is_file():
-                raise UserError(f"call: {call!r}: there is no file {path}")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules.setdefault(path.stem, module)
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(place)
-    except ImportError as error:
-        raise UserError(f"call: {call!r} cannot be imported: {error}") from error
-    found = getattr(module, name, None)
-    if not callable(found):
-        raise UserError(f"call: {call!r}: {place} has no function {name!r}")
-    return found  # type: ignore[no-any-return]
-
-
 def _called(task: Task) -> Any:
     assert task.call is not None
     return find_function(task.call, task.context.folder)(task.context)
@@ -161,17 +124,13 @@ def _commanded(task: Task) -> Any:
             "SANMARU_OUTPUTS": str(outputs),
             "SANMARU_SETTINGS": json.dumps(context.settings),
         }
-        done = subprocess.run(
-            ["/bin/sh", "-c", task.command], cwd=context.folder, env={**os.environ, **environment}, check=False,
-            capture_output=True, text=True, errors="replace",
-        )  # fmt: skip
-        told = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or [""]
-        if done.returncode == NOT_READY:
-            raise NotReady(told[0])
-        if done.returncode == NOTHING_NEW:
-            raise NothingNew(told[0])
-        if done.returncode:
-            raise UserError(f"the command ended with status {done.returncode}: {told[0]}")
+        status, told = _shell(task.command, context.folder, {**os.environ, **environment})
+        if status == NOT_READY:
+            raise NotReady(told)
+        if status == NOTHING_NEW:
+            raise NothingNew(told)
+        if status:
+            raise UserError(f"the command ended with status {status}: {told}")
         if not outputs.is_file():
             return {}
         try:
@@ -183,6 +142,21 @@ def _commanded(task: Task) -> Any:
         # A value that names a file of the project stands for its content.
         files = {name: Path(value) for name, value in made.items() if isinstance(value, str) and value.startswith("./")}
         return {**made, **files}
+
+
+def _shell(command: str, folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:
+    """Run a command, passing on what it prints as it comes; return its status and the last line it printed."""
+    last = ""
+    with subprocess.Popen(
+        ["/bin/sh", "-c", command], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, errors="replace",
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            last = line.strip() or last
+    return process.returncode, last
 
 
 def _digest(content: Mapping[str, Any]) -> str:
@@ -208,7 +182,7 @@ class Worker:
     def begin(self, task: Task, timeout_s: float) -> None:
         """Start a step."""
         if self._process is None or not self._process.is_alive():
-            context = multiprocessing.get_context("spawn")
+            context: Any = multiprocessing.get_context(START_METHOD)
             self._pipe, other = context.Pipe()
             self._process = context.Process(target=_serve, args=(other,), daemon=False)
             self._process.start()
@@ -234,10 +208,11 @@ class Worker:
         """End the process and whatever it started."""
         if self._process is None:
             return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        with contextlib.suppress(ProcessLookupError, PermissionError, TypeError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
-        self._ended()
+        if self._process.pid is not None:
+            self._process.kill()
+            self._ended()
 
     def _ended(self) -> int | None:
         self._process.join(10)
@@ -251,6 +226,7 @@ class Worker:
 def _serve(pipe: Connection) -> None:
     """What the process does. Ctrl-C is the runner's to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with contextlib.suppress(OSError):
         os.setsid()  # so that a step's own children end with it
     while True:
@@ -258,9 +234,8 @@ def _serve(pipe: Connection) -> None:
             task = pipe.recv()
         except (EOFError, OSError):
             return
-        result = perform(task)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with printed_to(task.log):
+            result = perform(task)
         try:
             pipe.send(result)
         except OSError:

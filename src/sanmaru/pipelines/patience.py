@@ -1,0 +1,119 @@
+"""Waiting for a database that is away: it restarts, its disk is full, another transaction was in the way.
+
+A change whose answer was lost with the connection may have been made all the same. Whoever repeats one is told so, and
+looks first (`Ledger.claim`, `Ledger.complete`, `Ledger.give_back`).
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+
+import sqlalchemy as sa
+
+from sanmaru.errors import UserError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 10.0
+_SQLITE = ("locked", "busy", "full", "disk i/o", "unable to open")
+_SERVER = ("57p01", "57p02", "57p03", "40001", "40p01", "08006", "08001", "08003")
+"""PostgreSQL: shutting down, crashed, starting, serialisation, deadlock, connection lost."""
+
+
+class StoppedError(UserError):
+    """Somebody asked to stop while the database was away."""
+
+
+class Patience:
+    """How long a ledger waits for its database.
+
+    Args:
+        seconds: In all, for one question; 0 does not wait. Infinity waits until it is back.
+        tell: Told of each wait, in a sentence.
+    """
+
+    def __init__(self, seconds: float = 0.0, tell: Callable[[str], None] | None = None) -> None:
+        self.seconds = seconds
+        self.tell = tell or (lambda text: None)
+        self.stopped = threading.Event()
+        """Set it, and nothing waits any longer."""
+
+    def through(self, ask: Callable[[bool], R]) -> R:
+        """Return what `ask` returns, asking again while the database is away.
+
+        Args:
+            ask: Called with whether it was asked before, and its answer may have been lost.
+
+        Raises:
+            UserError: when the database stays away longer than this patience.
+        """
+        began, wait, again = time.monotonic(), FIRST_WAIT_S, False
+        while True:
+            try:
+                answer = ask(again)
+            except sa.exc.DBAPIError as error:
+                if not self.seconds or not passes(error):
+                    raise
+                away = time.monotonic() - began
+                why = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+                if away > self.seconds:
+                    raise UserError(
+                        f"the ledger's database has not answered for {away:.0f} s: {why}. What was completed stays "
+                        "complete. Bring the database back, then start this again."
+                    ) from error
+                self.tell(f"the ledger's database does not answer, next try in {wait:.1f} s: {why}")
+                if self.stopped.wait(wait):
+                    raise StoppedError(f"stopped while the ledger's database was away: {why}") from error
+                wait, again = min(wait * 2, LONGEST_WAIT_S), True
+            else:
+                if again:
+                    self.tell("the ledger's database answers again")
+                return answer
+
+
+class _Patient(Protocol):
+    patience: Patience
+
+
+S = TypeVar("S", bound=_Patient)
+
+
+def patient(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Make a method of something with `patience` wait for the database; it may be called twice."""
+
+    @functools.wraps(method)
+    def waiting(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.patience.through(lambda again: method(self, *args, **kwargs))
+
+    return cast("Callable[Concatenate[S, P], R]", waiting)
+
+
+def passes(error: sa.exc.DBAPIError) -> bool:
+    """Return whether waiting may help: the database is away or busy, and the question was a good one."""
+    text = str(error.orig).lower()
+    if type(error.orig).__module__.startswith("sqlite3"):
+        return isinstance(error, sa.exc.OperationalError) and any(word in text for word in _SQLITE)
+    if error.connection_invalidated or isinstance(error, sa.exc.InterfaceError):
+        return True
+    codes = {str(value).lower() for value in _codes(error.orig)}
+    return bool(codes & set(_SERVER)) or _mysql_passes(error)
+
+
+def _codes(error: Any) -> list[Any]:
+    """What a driver says of the kind of error: psycopg's attribute, or the C field of pg8000's message."""
+    found = [getattr(error, "sqlstate", None)]
+    first = error.args[0] if getattr(error, "args", ()) else None
+    if isinstance(first, dict):
+        found.append(first.get("C"))
+    return found
+
+
+def _mysql_passes(error: sa.exc.DBAPIError) -> bool:
+    args = getattr(error.orig, "args", ())
+    number = args[0] if args and isinstance(args[0], int) else 0
+    # Too many connections, shutting down, lock timeout, deadlock, table full; 20xx: no connection.
+    return number in (1040, 1053, 1205, 1213, 1114, 3024) or 2000 <= number < 2100
