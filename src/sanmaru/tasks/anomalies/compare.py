@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from sanmaru.tasks.anomalies.blocks import Parts, divide
+from sanmaru.tasks.anomalies.blocks import divide
 from sanmaru.tasks.anomalies.config import AnomalyConfig
-from sanmaru.tasks.anomalies.fitted import fit_parts
-from sanmaru.tasks.anomalies.inject import KINDS, Injected, inject
-from sanmaru.tasks.anomalies.series import TIME, Floats, Indexes, series_rows, watched
+from sanmaru.tasks.anomalies.fitted import Fitted, fit_parts
+from sanmaru.tasks.anomalies.inject import DAILY_LENGTHS, KINDS, LENGTHS, Injected, inject
+from sanmaru.tasks.anomalies.series import DAY_S, TIME, Floats, Indexes, series_rows, watched
 
 EVENTS = 20
 """Faults of each kind."""
+_AT_MOST = 0.25
+"""Fraction of the rows that faults of one kind may take: a drift is no anomaly when most rows drift."""
 NEUTRAL = 3
 """Rows after a fault that count neither way: the return to normal is a step too."""
 
@@ -32,7 +34,7 @@ class Found:
     precision: float
     """Fraction of the flagged rows that belong to a fault; nan where none was flagged."""
     average_precision: float
-    """Of rows ranked by their score, whatever the threshold."""
+    """Of rows ranked by their score, whatever the threshold; over all kinds, the mean of the kinds."""
     delay_s: float
     """Seconds from the beginning of a fault to its first flagged row, the mean over those found; nan where none was."""
 
@@ -79,6 +81,7 @@ def compare_detectors(
     kinds: Sequence[str] = KINDS,
     threads: int = 1,
     told: Callable[[str], None] | None = None,
+    kept: Callable[[Fitted], None] | None = None,
 ) -> Comparison:
     """Fit detectors on past rows and count what they find of faults injected into the last fifth.
 
@@ -93,7 +96,8 @@ def compare_detectors(
         seed: Of the faults.
         kinds: Of faults.
         threads: Cores that may be used.
-        told: Called with each detector before it is fitted.
+        told: Called with each kind of detector before it is fitted.
+        kept: Called with each detector after.
 
     Raises:
         DataError: when the table cannot be used or has too few rows.
@@ -105,12 +109,22 @@ def compare_detectors(
     late = np.zeros(table.height, dtype=bool)
     late[rows.order[parts.check]] = True
     moving = [name for name in channels if name not in first.counters]
-    faults = {kind: inject(table, kind, moving, events=events, seed=seed, among=late) for kind in kinds}
+    daily = float(np.nanmedian(rows.steps_s())) > DAY_S / 2
+    faults = {
+        kind: inject(
+            table, kind, moving, events=min(events, _fitting(kind, daily, int(late.sum()))), seed=seed, among=late
+        )
+        for kind in kinds
+    }
     results = []
     for config in configs:
         if told is not None:
             told(config.model.kind)
-        results.append(_one(table, config, parts, faults, late=late, threads=threads))
+        began = time.perf_counter()
+        fitted = fit_parts(table, config, parts, threads=threads)
+        results.append(_one(table, fitted, faults, late=late, fit_s=time.perf_counter() - began))
+        if kept is not None:
+            kept(fitted)
     results.sort(key=lambda result: -result.overall.average_precision)
     steps = rows.steps_s()
     return Comparison(
@@ -149,12 +163,12 @@ def judge(scores: Floats, threshold: float, faults: Injected, inside: Indexes, e
     return _found(*pooled), pooled
 
 
-def _one(
-    table: pl.DataFrame, config: AnomalyConfig, parts: Parts, faults: dict[str, Injected], *, late: Any, threads: int
-) -> Result:
-    began = time.perf_counter()
-    fitted = fit_parts(table, config, parts, threads=threads)
-    fit_s = time.perf_counter() - began
+def _fitting(kind: str, daily: bool, n_rows: int) -> int:
+    low, high = (DAILY_LENGTHS if daily else LENGTHS)[kind]
+    return max(1, int(_AT_MOST * n_rows / ((low + high) / 2)))
+
+
+def _one(table: pl.DataFrame, fitted: Fitted, faults: dict[str, Injected], *, late: Any, fit_s: float) -> Result:
     border = table[TIME].filter(pl.Series(late)).min()
     earlier = table.filter(pl.col(TIME) < border)
     inside = late_rows(table, late)
@@ -166,16 +180,26 @@ def _one(
         n_scored += len(inside)
         kinds[kind], one = judge(scores, fitted.threshold.value, injected, inside, fitted.reference.every_s)
         pooled.append(one)
-    overall = _found(*(np.concatenate(part) for part in zip(*pooled, strict=True)))
     return Result(
-        detector=config.model.kind,
-        overall=overall,
+        detector=fitted.detector.kind,
+        overall=overall(kinds, pooled),
         kinds=kinds,
         alarms_per_thousand=1000 * fitted.threshold.check_rate,
         budget_per_thousand=1000 * fitted.threshold.budget_rate,
         fit_s=fit_s,
         score_s_per_thousand=1000 * score_s / n_scored,
     )
+
+
+def overall(kinds: dict[str, Found], pooled: Sequence[Any]) -> Found:
+    """Return what was found of all kinds.
+
+    Args:
+        kinds: What `judge` found of each kind.
+        pooled: What it gave besides.
+    """
+    together = _found(*(np.concatenate(part) for part in zip(*pooled, strict=True)))
+    return replace(together, average_precision=float(np.mean([one.average_precision for one in kinds.values()])))
 
 
 def late_rows(table: pl.DataFrame, late: Any) -> Indexes:

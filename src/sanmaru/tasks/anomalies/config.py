@@ -97,6 +97,8 @@ class LSTMAutoEncoderConfig(BaseDetector):
     hidden: Count = 48
     code: Count = 12
     """Numbers that a window is squeezed to."""
+    rows: Count = 10_000
+    """Windows learned from, drawn at random where there are more."""
 
 
 DetectorConfig = Annotated[

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from sanmaru.errors import DataError, nearest
-from sanmaru.tables.config import MISSING_MARKERS, DataConfig
+from sanmaru.tables.config import MISSING_MARKERS, DataConfig, TimeConfig
 from sanmaru.tasks.anomalies.series import SERIES, TIME
 
 _FORMATS = (
@@ -57,10 +57,10 @@ class LongColumns:
         """
         if data.time is None:
             raise DataError("anomalies are told apart in time, and data.time names no column.")
-        one = isinstance(data.time, str)
+        when = TimeConfig(columns=(data.time,)) if isinstance(data.time, str) else data.time
         return cls(
-            time=(data.time,) if one else tuple(data.time.columns),  # type: ignore[union-attr,arg-type]
-            time_format=None if one else data.time.format,  # type: ignore[union-attr]
+            time=when.columns,
+            time_format=when.format,
             series=data.series,
             columns=tuple(columns) or tuple(data.features or ()),
             missing=data.missing,

@@ -21,7 +21,7 @@ from torch.nn import functional
 from sanmaru.files import read_json, write_json
 from sanmaru.networks.autoencoder import DenseAutoEncoder, LSTMAutoEncoder
 from sanmaru.tasks.anomalies.config import AutoEncoderConfig, LSTMAutoEncoderConfig
-from sanmaru.tasks.anomalies.detectors.base import RESTORE_ERROR, by_channel
+from sanmaru.tasks.anomalies.detectors.base import RESTORE_ERROR, by_channel, drawn
 from sanmaru.tasks.anomalies.features import Features
 from sanmaru.tasks.anomalies.series import Floats, Indexes
 from sanmaru.tasks.base import FitContext
@@ -44,7 +44,8 @@ _AT_ONCE = 2048
 class AutoEncoder:
     """A detector of the kinds `autoencoder` and `lstm-autoencoder`.
 
-    A feature's error is divided by its 90 % quantile on past rows; the score is the mean of the squares.
+    A feature's error is divided by its root mean square on past rows (a quantile would be 0 for a feature that rarely
+    moves, such as rain, and any shower an alarm); the score is the mean of the squares.
     """
 
     def __init__(self, config: AutoEncoderConfig | LSTMAutoEncoderConfig, train: TrainConfig) -> None:
@@ -61,6 +62,8 @@ class AutoEncoder:
 
     def fit(self, features: Features, learn: Indexes, context: FitContext) -> None:
         """Train the network; a tenth of the windows chooses the best epoch."""
+        if isinstance(self.config, LSTMAutoEncoderConfig):
+            learn = drawn(learn, self.config.rows, context.seed)
         values = features.values[learn]
         self._center = np.median(values, axis=0)
         self._spread = np.maximum(values.std(axis=0), _SMALLEST_SPREAD)
@@ -92,7 +95,7 @@ class AutoEncoder:
             self._network = network.cpu().double().eval()
             self._error = np.ones(scaled.shape[1])
             errors = self._errors(features, learn)
-        self._error = np.maximum(np.quantile(errors, 0.9, axis=0), _SMALLEST_ERROR)
+        self._error = np.maximum(np.sqrt((errors**2).mean(axis=0)), _SMALLEST_ERROR)
         self.details = {
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "epochs": trained.epochs,

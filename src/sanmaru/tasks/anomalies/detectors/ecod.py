@@ -1,5 +1,5 @@
 """ECOD: rows in the tails of many columns (Li et al., "ECOD: unsupervised outlier detection using empirical cumulative
-distribution functions", TKDE 2022), with the aggregation of PyOD 2, which is per column.
+distribution functions", TKDE 2022), with the aggregation of PyOD, which is per column.
 
 A new row is counted among the past rows, one at a time: its tail probabilities are (rows as far out + 1) / (n + 1).
 PyOD counts all rows of a batch together, so that there a score depends on what else is in the batch; for one row both
