@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,10 +19,9 @@ from sanmaru.serving.errors import RequestError
 
 if TYPE_CHECKING:
     from sanmaru.packages.package import Encoded
-    from sanmaru.serving.model import ServedModel
+    from sanmaru.serving.forecasts import ForecastRequest
+    from sanmaru.serving.model import Request, ServedModel
     from sanmaru.serving.settings import Settings
-
-Rows = list[dict[str, Any]]
 
 
 @dataclass(eq=False)
@@ -30,12 +29,12 @@ class Job:
     """A request on its way through the worker thread. It keeps the version it started with."""
 
     model: ServedModel
-    read: Callable[[], Rows]
-    """Gives the checked rows; called in the worker thread, so that large bodies do not hold the event loop."""
+    read: Callable[[], Request]
+    """Gives what is asked for, checked; called in the worker thread, as large bodies would hold the event loop."""
     future: asyncio.Future[bytes]
     cancelled: bool = False
-    rows: Rows = field(default_factory=list)
-    encoded: Encoded | None = None
+    request: Request = field(default_factory=list)
+    encoded: Encoded | ForecastRequest | None = None
     outcome: bytes | BaseException | None = None
 
 
@@ -74,7 +73,7 @@ class Batcher:
         """Whether the worker thread has nothing to do."""
         return not self._busy and not self._waiting.qsize()
 
-    async def submit(self, model: ServedModel, read: Callable[[], Rows]) -> bytes:
+    async def submit(self, model: ServedModel, read: Callable[[], Request]) -> bytes:
         """Predict in the worker thread and return the JSON text of the answer.
 
         Raises:
@@ -128,55 +127,47 @@ class Batcher:
         n_rows = 0
         for job in jobs:
             try:
-                job.rows = job.read()
-                if len(job.rows) > self.settings.batch_rows:
+                job.request = job.read()
+                if len(job.request) > self.settings.batch_rows:
                     sizes += self._alone(job)
                     continue
-                job.encoded = job.model.package.encode_rows(job.rows)
+                job.encoded = job.model.encode(job.request)
             except BaseException as error:
                 job.outcome = error
                 continue
-            full = n_rows + len(job.rows) > self.settings.batch_rows
+            full = n_rows + len(job.request) > self.settings.batch_rows
             if together and (full or together[0].model is not job.model):
                 sizes.append(self._together(together))
                 together, n_rows = [], 0
             together.append(job)
-            n_rows += len(job.rows)
+            n_rows += len(job.request)
         if together:
             sizes.append(self._together(together))
         return sizes
 
     def _together(self, jobs: list[Job]) -> int:
         try:
-            encoded = [job.encoded for job in jobs if job.encoded is not None]
-            joined = (
-                encoded[0]
-                if len(encoded) == 1
-                else tuple(np.concatenate(parts) for parts in zip(*encoded, strict=True))
-            )
-            package = jobs[0].model.package
-            answers = package.answers(package.forward(joined))
-            start = 0
-            for job in jobs:
-                job.outcome = job.model.body(answers[start : start + len(job.rows)])
-                start += len(job.rows)
+            model = jobs[0].model
+            outputs = model.outputs([job.encoded for job in jobs if job.encoded is not None])
+            for job, outcome in zip(jobs, model.replies([job.request for job in jobs], outputs), strict=True):
+                job.outcome = outcome
         except BaseException as error:
             for job in jobs:
                 job.outcome = error
-        return sum(len(job.rows) for job in jobs)
+        return sum(len(job.request) for job in jobs)
 
     def _alone(self, job: Job) -> list[int]:
         """Answer one large request part by part, so that its arrays never stand in memory at once."""
-        package, size = job.model.package, self.settings.batch_rows
-        answers: list[dict[str, Any]] = []
-        sizes = []
-        for start in range(0, len(job.rows), size):
+        model, size = job.model, self.settings.batch_rows
+        outputs: list[np.ndarray] = []
+        sizes: list[int] = []
+        for start in range(0, len(job.request), size):
             if job.cancelled:
-                break
-            part = job.rows[start : start + size]
-            answers += package.answers(package.forward(package.encode_rows(part)))
+                return sizes
+            part = job.request[start : start + size]
+            outputs.append(model.outputs([model.encode(part)]))
             sizes.append(len(part))
-        job.outcome = job.model.body(answers)
+        (job.outcome,) = model.replies([job.request], np.concatenate(outputs))
         return sizes
 
     def _deliver(self, jobs: list[Job], sizes: list[int]) -> None:

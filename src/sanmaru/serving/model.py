@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -13,9 +13,14 @@ import orjson
 
 from sanmaru.serving.errors import Header
 from sanmaru.serving.examples import example_row
+from sanmaru.serving.forecasts import ForecastRequest, answers_of, outputs_of, read_forecast, request_of, table_of
+from sanmaru.serving.rows import read_rows
 
 if TYPE_CHECKING:
-    from sanmaru.packages.package import Package
+    import numpy as np
+
+    from sanmaru.packages.package import Encoded, Package
+    from sanmaru.serving.settings import Settings
     from sanmaru.serving.source import Candidate
     from sanmaru.tasks.base import Signature
 
@@ -25,6 +30,9 @@ INLINE_REQUEST_MS = 2.0
 """The longest that one request may hold the event loop; larger requests go to the worker thread."""
 
 Row = Mapping[str, Any]
+Rows = list[dict[str, Any]]
+Request = Rows | ForecastRequest
+"""What is asked of a model: rows, or series to forecast. Its length is the number of predictions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +40,9 @@ class Warmth:
     """What warming measured."""
 
     first_ms: float
-    """The first row after loading."""
+    """The first row (or series) after loading."""
     row_ms: float
-    """Median time of one row when warm: encode, forward and answers."""
+    """Median time of one row when warm: encode, forward and answers. Of a forecast also reading its rows."""
     many_ms: float
     """Median time of `many` rows at once."""
     many: int = 32
@@ -64,11 +72,14 @@ class ServedModel:
         signature = package.signature
         self.signature = signature
         self.names = frozenset(column.name for column in signature.inputs)
-        self.required = tuple(column.name for column in signature.inputs if column.required)
         self.forecasts = signature.task == "forecasting"
+        # What a row of a series must have is checked with the table: it may also have a long table's own names.
+        needed = () if self.forecasts else signature.inputs
+        self.required = tuple(column.name for column in needed if column.required)
         self.images = tuple(column.name for column in signature.inputs if column.kind == "image")
         # How long a picture takes to decode depends on the picture, so pictures never hold the event loop.
-        self.inline_rows = 0 if self.images else warmth.inline_rows()
+        # Nor do forecasts: making a table of a series' rows takes longer than a small model's whole prediction.
+        self.inline_rows = 0 if self.images or self.forecasts else warmth.inline_rows()
         head = orjson.dumps({"model": self.name, "version": self.version})
         self._head = head[:-1] + b',"predictions":'
         self.headers: tuple[Header, ...] = (
@@ -90,6 +101,55 @@ class ServedModel:
         """Return the JSON text that carries `answers` with the model's name and version."""
         return self._head + orjson.dumps(answers, option=orjson.OPT_SERIALIZE_NUMPY) + b"}"
 
+    def read(self, body: bytes, content_type: bytes, settings: Settings) -> Request:
+        """Return what a body asks for.
+
+        Raises:
+            RequestError: for a body that cannot be read or does not fit.
+            DataError: naming a row, column or series that the model cannot take.
+        """
+        if self.forecasts:
+            return read_forecast(body, content_type, self, settings.max_history_rows)
+        return read_rows(body, content_type, self, settings.max_rows)
+
+    def encode(self, request: Request) -> Encoded | ForecastRequest:
+        """Return what `outputs` takes; checks rows.
+
+        Raises:
+            DataError: naming the row and column of a value that the model cannot take.
+        """
+        return request if isinstance(request, ForecastRequest) else self.package.encode_rows(request)
+
+    def outputs(self, parts: Sequence[Encoded | ForecastRequest]) -> np.ndarray:
+        """Predict several encoded requests at once, in order."""
+        forecasts = [part for part in parts if isinstance(part, ForecastRequest)]
+        if forecasts:
+            return outputs_of(self.package, forecasts)
+        encoded = [part for part in parts if not isinstance(part, ForecastRequest)]
+        return self.package.forward(encoded[0] if len(encoded) == 1 else joined(encoded))
+
+    def replies(self, requests: Sequence[Request], outputs: np.ndarray) -> list[bytes]:
+        """Return the JSON text of the answer to each request, from the outputs of all."""
+        # Rows are worded together, which takes hardly longer than one of them.
+        answers = [] if self.forecasts else self.package.answers(outputs)
+        texts, start = [], 0
+        for request in requests:
+            stop = start + len(request)
+            if isinstance(request, ForecastRequest):
+                text = self.body(answers_of(self.package, request, outputs[start:stop]))
+                texts.append(text[:-1] + b',"counts":' + orjson.dumps(request.counts) + b"}")
+            else:
+                texts.append(self.body(answers[start:stop]))
+            start = stop
+        return texts
+
+
+def joined(encoded: Sequence[Encoded]) -> Encoded:
+    """Return the rows of several requests as those of one."""
+    import numpy as np
+
+    return tuple(np.concatenate(parts) for parts in zip(*encoded, strict=True))
+
 
 def warm(package: Package, *, budget_s: float = 0.5) -> Warmth:
     """Predict example rows until the model is warm, and time it.
@@ -98,22 +158,43 @@ def warm(package: Package, *, budget_s: float = 0.5) -> Warmth:
         package: Freshly loaded.
         budget_s: After this many seconds, the repetitions made so far must do.
     """
-    row = example_row(package.signature)
+    predict = _forecasting(package) if package.signature.task == "forecasting" else _predicting(package)
 
-    def once(rows: list[Row]) -> float:
+    def once(n_rows: int) -> float:
         started = time.perf_counter()
-        package.answers(package.forward(package.encode_rows(rows)))
+        predict(n_rows)
         return (time.perf_counter() - started) * 1000
 
-    def median(rows: list[Row], most: int) -> float:
+    def median(n_rows: int, most: int) -> float:
         deadline = time.perf_counter() + budget_s / 2
-        times = [once(rows)]
+        times = [once(n_rows)]
         while len(times) < most and time.perf_counter() < deadline:
-            times.append(once(rows))
+            times.append(once(n_rows))
         return statistics.median(times[len(times) // 4 :])
 
-    first_ms = once([row])
-    return Warmth(first_ms=first_ms, row_ms=median([row], 60), many_ms=median([row] * Warmth.many, 12))
+    first_ms = once(1)
+    return Warmth(first_ms=first_ms, row_ms=median(1, 60), many_ms=median(Warmth.many, 12))
+
+
+def _predicting(package: Package) -> Callable[[int], object]:
+    rows: dict[int, list[Row]] = {n: [example_row(package.signature)] * n for n in (1, Warmth.many)}
+    return lambda n: package.answers(package.forward(package.encode_rows(rows[n])))
+
+
+def _forecasting(package: Package) -> Callable[[int], object]:
+    """Forecast the golden series, once or under so many names."""
+    from sanmaru.serving.forecast_example import example_rows
+
+    rows = example_rows(package)
+    named = {
+        n: [{**row, "series": f"{row['series']} {copy}"} for copy in range(n) for row in rows] for n in (1, Warmth.many)
+    }
+
+    def predict(n: int) -> object:
+        request = request_of(package, table_of(package, named[n]))
+        return answers_of(package, request, outputs_of(package, [request]))
+
+    return predict
 
 
 def breaks(old: Signature, new: Signature) -> str | None:

@@ -46,6 +46,7 @@ _SLOW = "the body is too slow"
 BUFFERED_BYTES = 4
 """Bodies still arriving may hold this many times the largest body in memory, together."""
 _PLACE = re.compile(r"row \d+(, column '[^']*')?")
+_SERIES = re.compile(r"series '[^']*'")
 REASONS = {400: "malformed", 401: "key", 408: "slow-body", 413: "too-large", 415: "media-type", 422: "data"}
 
 
@@ -128,7 +129,7 @@ class BasePredict:
                 else:
                     answer = await self.batcher.submit(model, lambda: rows)
             else:
-                answer = await self.batcher.submit(model, partial(read_rows, body, content_type, model, self.max_rows))
+                answer = await self.batcher.submit(model, partial(model.read, body, content_type, self.settings))
             status, sent = 200, [*model.headers, (b"content-length", b"%d" % len(answer))]
         except ClientGoneError:
             self.metrics.done(499, perf_counter() - started)
@@ -260,6 +261,6 @@ class BasePredict:
 
 
 def _where(message: str) -> str:
-    """The row and column that an error of the model's encoders names."""
-    found = _PLACE.match(message)
+    """The row and column, or the series, that an error of the model's encoders names."""
+    found = _PLACE.match(message) or _SERIES.search(message)
     return found[0] if found else "rows"

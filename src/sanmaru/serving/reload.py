@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sanmaru.errors import UserError
+from sanmaru.serving.forecasts import breaks_forecasts
 from sanmaru.serving.model import ServedModel, breaks, warm
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Poller:
         package = self.source.load(candidate)
         current = self.slot.current
         reason = None if current is None else breaks(current.signature, package.signature)
+        if reason is None and current is not None and current.forecasts:
+            reason = breaks_forecasts(current.package, package)
         if reason is not None:
             raise BadVersionError(f"its signature would break callers: {reason}. Restart the service to change it.")
         package.golden_test()

@@ -13,6 +13,8 @@ class Settings:
     """Larger request bodies are answered with 413, chunked ones too."""
     max_rows: int = 10_000
     """Rows or pictures of one request."""
+    max_history_rows: int = 100_000
+    """Rows of one request to a model that forecasts, which all series together take."""
     queue: int = 256
     """Requests that may wait for the model; one more is answered with 503 and `Retry-After`."""
     timeout_s: float = 30.0
