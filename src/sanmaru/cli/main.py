@@ -27,6 +27,7 @@ COMMANDS = {
     "serve": "Serve a registered model over HTTP; notices promotions by itself.",
     "collect": "Fetch weather and air-quality sources: fetch, parse what is kept anew, status.",
     "pipeline": "Run steps tied by completion: run, backfill, status, retry, schedule, watch.",
+    "monitor": "Look for drift at a stated false-alarm rate; tell of alarms.",
     "schema": "Print the JSON schema of the project file, for editors.",
     "demo": "Run the whole way on data that ships with scikit-learn.",
 }

@@ -17,7 +17,7 @@ from sanmaru.monitoring.sequential import BaseDetector, Ddm, Eddm, PageHinkley
 
 PRIOR = 90.0
 """Values for which the reference's mean counts in Page-Hinkley's."""
-RANGES = {"page-hinkley": (0.5, 500.0), "adwin": (1.0, 400.0), "ddm": (0.5, 60.0), "eddm": (0.01, 0.99)}
+RANGES = {"page-hinkley": (0.5, 500.0), "adwin": (0.05, 400.0), "ddm": (0.5, 60.0), "eddm": (0.01, 0.99)}
 """Where thresholds are looked for."""
 USUAL = {"page-hinkley": 50.0, "adwin": -math.log(0.002), "ddm": 3.0, "eddm": 0.1}
 """Thresholds of the papers and of libraries."""

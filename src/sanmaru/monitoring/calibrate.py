@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from sanmaru.monitoring.columns import HOUR_US, Values, Watched
 from sanmaru.monitoring.config import MonitorConfig, hours
 from sanmaru.monitoring.reference import Reference, statistics_of
 from sanmaru.monitoring.season import ENOUGH_DAYS, chosen
-from sanmaru.monitoring.tail import Tail, fit_tail, peaks_of
+from sanmaru.monitoring.tail import Tail, bounded, fit_tail, peaks_of, unbounded
 from sanmaru.monitoring.windows import cut, ends, held
 
 YEAR_H = 365.25 * 24
@@ -91,7 +92,7 @@ def folds_of(one: Watched, values: Values, config: MonitorConfig) -> tuple[list[
         number = 1  # another season would be judged by; `calibrate` says so
     edges = np.linspace(values.at[0], values.at[-1] + HOUR_US, number + 1).astype(np.int64)
     found = []
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         inside = values.between(int(start), int(stop))
         if not len(inside.at):
             continue
@@ -103,9 +104,7 @@ def folds_of(one: Watched, values: Values, config: MonitorConfig) -> tuple[list[
     return found, whole
 
 
-def calibrate(
-    columns: Mapping[str, tuple[Watched, list[Fold]]], config: MonitorConfig, per_year: float
-) -> Calibration:
+def calibrate(columns: Mapping[str, tuple[Watched, list[Fold]]], config: MonitorConfig, per_year: float) -> Calibration:
     """Choose the thresholds.
 
     Args:
@@ -127,15 +126,16 @@ def calibrate(
     for key, (one, _) in columns.items():
         own = []
         for row, name in enumerate(statistics_of(one, config)):
-            tail = fit_tail([[part[row] for part in kept[key]]], _years(shown[key], config), apart)
+            stretched = [unbounded(name, part[row]) for part in kept[key]]
+            tail = fit_tail([stretched], _years(shown[key], config), apart)
             tails[key, name] = tail
-            own.append([tail.score(part[row]) for part in kept[key]])
+            own.append([tail.score(part) for part in stretched])
         scores.append([np.max(np.stack(parts), axis=0) for parts in zip(*own, strict=True)])
     together = fit_tail(scores, years, apart) if scores else None
     threshold = together.threshold(per_year) if together else 0.0
     found = {
         (key, name): Threshold(
-            value=tails[key, name].statistic(threshold),
+            value=bounded(name, tails[key, name].statistic(threshold)),
             per_year=math.exp(-threshold),
             largest=max((float(part[row].max(initial=-np.inf)) for part in kept[key]), default=math.nan),
         )
@@ -177,15 +177,13 @@ def _textbook(
 
 
 def textbook(name: str, n_window: float, n_reference: float) -> float:
-    """Return the usual threshold of a statistic: KS p < 0.05, Wasserstein 0.1 of a standard deviation, PSI 0.2, JS 0.1."""
+    """Return the usual threshold: KS p < 0.05, Wasserstein 0.1 of a standard deviation, PSI 0.2, JS 0.1."""
     if name == "ks":
         return 1.3581 * math.sqrt((n_window + n_reference) / (max(n_window, 1) * max(n_reference, 1)))
     return {"wasserstein": 0.1, "psi": 0.2, "js": 0.1}[name]
 
 
-def _notes(
-    columns: Mapping[str, tuple[Watched, list[Fold]]], config: MonitorConfig, years: float
-) -> tuple[str, ...]:
+def _notes(columns: Mapping[str, tuple[Watched, list[Fold]]], config: MonitorConfig, years: float) -> tuple[str, ...]:
     notes = []
     if years < 1.5:
         notes.append(

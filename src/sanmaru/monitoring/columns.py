@@ -131,7 +131,8 @@ def watched(reference: pl.DataFrame, config: MonitorConfig) -> list[Watched]:
         for series, part in parts:
             if part[name].null_count() == len(part):
                 continue  # a station that does not measure this
-            found.append(Watched(name=name, kind=kind, series=series, categories=None if number else _names(part[name])))
+            categories = None if number else _names(part[name])
+            found.append(Watched(name=name, kind=kind, series=series, categories=categories))
     return found
 
 

@@ -61,6 +61,31 @@ class AlertConfig(Config):
         return value
 
 
+class EstimateConfig(Config):
+    """How wrong predictions are before the truth is known, learned on the reference."""
+
+    residual: str | None = None
+    """Column of truth minus prediction: the mean of its size is estimated from the inputs (direct loss estimation)."""
+    error: str | None = None
+    """Column of 0 and 1 that says whether a class was wrong: its rate is estimated from the confidence."""
+    inputs: tuple[str, ...] = ()
+    """Columns that the size of a residual is told from: inputs, the prediction, its quantiles. Where a `.q10` and a
+    `.q90` are among them, the width between them is added."""
+    confidence: str | None = None
+    """Column with the probability of the predicted class."""
+    model: Literal["lightgbm", "ridge"] = "lightgbm"
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> EstimateConfig:
+        if (self.residual is None) == (self.error is None):
+            raise ValueError("estimate: name either residual: (numbers) or error: (classes)")
+        if self.residual is not None and not self.inputs:
+            raise ValueError("estimate: residual needs inputs: that its size is told from")
+        if self.error is not None and self.confidence is None:
+            raise ValueError("estimate: error needs confidence:, the probability of the predicted class")
+        return self
+
+
 class MonitorConfig(Config):
     """What is watched in windows of time, against which reference, at which rate of false alarms."""
 
@@ -107,6 +132,8 @@ class MonitorConfig(Config):
     """Consecutive windows within the threshold before it is cleared."""
     fullness: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Windows with fewer values than this share of the usual number are not judged."""
+    estimate: EstimateConfig | None = None
+    """Estimate the error while the truth is still missing."""
     seed: int = 7
     """Of the resampled blocks."""
     state: str = "sqlite:///monitor.db"

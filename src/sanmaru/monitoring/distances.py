@@ -109,7 +109,7 @@ def category_counts(windows: np.ndarray, n_categories: int) -> np.ndarray:
 
 
 def js(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Return the Jensen-Shannon distance of each row of counts, in [0, 1]: root of the divergence with logarithm base 2.
+    """Return the Jensen-Shannon distance of each row of counts, in [0, 1]: root of the divergence in bits.
 
     Args:
         counts: (n_windows, n_categories).

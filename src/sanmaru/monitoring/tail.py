@@ -68,6 +68,22 @@ class Tail:
         return self.rate * (1 + (level - self.level) / self.excess) ** -max(self.peaks, 1)
 
 
+def unbounded(name: str, statistic: np.ndarray) -> np.ndarray:
+    """Stretch a statistic that cannot pass 1 (ks, js) by -log(1 - s), so that no threshold lies beyond 1."""
+    if name not in ("ks", "js"):
+        return statistic
+    return np.asarray(-np.log1p(-np.minimum(np.nan_to_num(statistic, nan=-np.inf, posinf=1.0), 1 - 1e-9)))
+
+
+def bounded(name: str, stretched: float) -> float:
+    """Undo `unbounded`.
+
+    >>> bounded("ks", float(unbounded("ks", np.array([0.25]))[0]))
+    0.25
+    """
+    return -math.expm1(-stretched) if name in ("ks", "js") else stretched
+
+
 def peaks_of(stretches: list[np.ndarray], level: float, apart: int) -> list[float]:
     """Return the highest value of each separate event above a level.
 
