@@ -51,7 +51,7 @@ class LightGBMForecastConfig(BaseForecastModel):
     kind: Literal["lightgbm"] = "lightgbm"
     strategy: Literal["pooled", "per-step"] = "pooled"
     """`pooled` grows one model for all steps, told how far ahead each row lies; `per-step` one for each step."""
-    steps_per_window: Annotated[int, Field(ge=1)] = 6
+    steps_per_window: Annotated[int, Field(ge=1)] = 4
     """Steps of each training window that `pooled` learns from, drawn anew for each window; neighbouring windows show
     the others."""
     most_rows: Annotated[int, Field(ge=1)] = 300_000
@@ -59,7 +59,7 @@ class LightGBMForecastConfig(BaseForecastModel):
     trees: Annotated[int, Field(ge=1)] = 500
     """At most; early stopping on the inner rows usually takes fewer."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
-    leaves: Annotated[int, Field(ge=2)] = 31
+    leaves: Annotated[int, Field(ge=2)] = 15
     min_rows_per_leaf: Annotated[int, Field(ge=1)] = 100
     feature_fraction: Annotated[float, Field(gt=0, le=1)] = 0.3
     row_fraction: Annotated[float, Field(gt=0, le=1)] = 0.7

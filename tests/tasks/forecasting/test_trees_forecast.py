@@ -1,0 +1,81 @@
+"""Boosted trees: strategies, what they start from, and how many are grown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from sanmaru.metrics.base import find_metric
+from sanmaru.tasks.base import FitContext
+from sanmaru.tasks.forecasting.config import LightGBMForecastConfig
+from sanmaru.tasks.forecasting.task import Forecasting
+from sanmaru.tasks.forecasting.windows import Panel, WindowLayout
+from sanmaru.training.config import TrainConfig
+
+LAYOUT = WindowLayout(targets=("y",), past=("w",), lookback=12, horizon=3, season=6)
+
+
+def _task(n_steps: int = 600) -> Forecasting:
+    """A walk that turns where `w`, known a step before, is above 0.5: a step that no straight line follows."""
+    rng = np.random.default_rng(0)
+    w = rng.random(n_steps)
+    change = np.where(np.roll(w, 1) > 0.5, 5.0, -5.0)
+    y = 100 + change + rng.normal(size=n_steps) / 10
+    values = np.stack([y, w], axis=1)[None].astype(np.float32)
+    return Forecasting(LAYOUT, panel=Panel(layout=LAYOUT, values=values, static=np.zeros((1, 0), dtype=np.float32)))
+
+
+def _windows(first: int, last: int) -> pl.DataFrame:
+    at = np.arange(first, last)
+    origin = pl.Series("origin", at * 3_600_000_000).cast(pl.Datetime("us", "UTC"))
+    return pl.DataFrame({"origin": origin, "series_code": np.zeros(len(at), dtype=np.int32), "at": at})
+
+
+def _fit(folder: Path, *, selection: Any = "inner", valid: bool = True, **config: Any) -> Any:
+    task = _task()
+    settings = {"min_rows_per_leaf": 5, "trees": 60, "steps_per_window": 3, **config}
+    model = task.estimator(LightGBMForecastConfig(**settings), TrainConfig(selection=selection))
+    context = FitContext(folder=folder, cache=folder, seed=0, metric=find_metric("rmse"))
+    model.fit(_windows(12, 400), _windows(410, 450) if valid else None, context)
+    return model
+
+
+@pytest.mark.parametrize("strategy", ["pooled", "per-step"])
+@pytest.mark.parametrize("start", ["nothing", "last", "ridge"])
+def test_trees_follow_a_step_whatever_they_start_from(strategy: str, start: str, tmp_path: Path) -> None:
+    model = _fit(tmp_path, strategy=strategy, start=start, feature_fraction=1.0, learning_rate=0.1, trees=150)
+    held = _windows(460, 590)
+    said = model.forward(model.encode(held)).reshape(130, 3, 4)
+    truth = model.task.target(held)[:, :, 0]
+    # The next step is told by w at the origin; not to know it is 5 off, as later steps are.
+    assert np.abs(said[:, 0, 0] - truth[:, 0]).mean() < 4
+    assert 4 < np.abs(said[:, 2, 0] - truth[:, 2]).mean() < 6.5
+
+
+def test_the_number_of_trees_is_chosen_and_grown_again_on_all_rows(tmp_path: Path) -> None:
+    chosen = _fit(tmp_path, trees=200)
+    details = chosen.details()
+    assert all(1 <= trees < 200 for trees in details["trees"].values())  # stopped early
+    assert details["windows"] == 388 + 40
+    assert _fit(tmp_path, refit=False).details()["windows"] == 388
+    assert _fit(tmp_path, selection="fold").details()["windows"] == 388  # those rows judge: they may not be learned
+    assert set(_fit(tmp_path, valid=False, trees=7).details()["trees"].values()) == {7}
+
+
+def test_bands_come_from_boosters_of_their_own_or_from_held_out_errors(tmp_path: Path) -> None:
+    own, errors = _fit(tmp_path), _fit(tmp_path, bands="errors")
+    assert own.details()["boosters"] == 4
+    assert errors.details()["boosters"] == 1
+    held = _windows(460, 590)
+    truth = own.task.target(held)[:, 2, 0]
+    for model in (own, errors):
+        low, high = model.forward(model.encode(held)).reshape(130, 3, 4)[:, 2, [1, 3]].T
+        assert 0.6 < ((truth >= low) & (truth <= high)).mean() <= 1.0
+
+
+def test_windows_are_thinned_to_the_most_rows(tmp_path: Path) -> None:
+    assert _fit(tmp_path, most_rows=300).details()["windows"] == 100  # three steps of each
