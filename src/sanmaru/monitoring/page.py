@@ -50,8 +50,8 @@ def watched_rows(report: MonitorReport) -> list[tuple[object, ...]]:
     """Return the table of everything that is watched, a row per statistic.
 
     Returns:
-        Column, kind, state, statistic, value, threshold, its own false alarms a year, largest in the reference, smallest
-        shift found, the same in usual spreads.
+        Column, kind, state, statistic, value, threshold, its own false alarms a year, largest in the reference,
+        smallest shift found, the same in usual spreads.
     """
     rows: list[tuple[object, ...]] = []
     for column in report.columns:
@@ -59,10 +59,8 @@ def watched_rows(report: MonitorReport) -> list[tuple[object, ...]]:
             shift = column.smallest_shift if place == 0 else math.nan
             spreads = shift / column.spread if column.spread else math.nan
             state = STATES[column.standing] if place == 0 else ""
-            rows.append(
-                (column.key if place == 0 else "", column.kind if place == 0 else "", state, one.name, one.value,
-                 one.threshold, one.per_year, one.largest, shift, spreads)
-            )  # fmt: skip
+            first = (column.key, column.kind) if place == 0 else ("", "")
+            rows.append((*first, state, one.name, one.value, one.threshold, one.per_year, one.largest, shift, spreads))
     return rows
 
 
