@@ -135,7 +135,7 @@ def _ticks(start: float, end: float, zone: str) -> tuple[Days, list[tuple[float,
         said = short_day(moment, zone)
         days.append((moment.timestamp(), (("en", said.en), ("ko", said.ko))))
         noon = moment.replace(hour=12)
-        hours.append((noon.timestamp(), "12"))
+        hours.append((noon.timestamp(), "12:00"))
         moment = (moment + timedelta(days=1)).replace(hour=0)
     return days, hours
 

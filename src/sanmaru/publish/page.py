@@ -43,9 +43,14 @@ def make_page(state: ForecastState, folder: Path) -> dict[str, Path]:
     """
     payload = make_payload(state)
     paths = {FIGURES: folder / FIGURES, PAGE: folder / PAGE}
-    write_text(paths[FIGURES], _json(payload) + "\n")
+    write_text(paths[FIGURES], figures_text(payload))
     write_text(paths[PAGE], draw_page(payload))
     return paths
+
+
+def figures_text(payload: dict[str, Any]) -> str:
+    """Return the content of `forecast.json`."""
+    return _json(payload) + "\n"
 
 
 def draw_page(payload: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -83,7 +84,10 @@ class S3Objects:
         """Upload; files of more than a few MB go in parts, which appear together at the end."""
         try:
             mode = {"mode": "create", "use_multipart": False} if create else {}
-            self._api.put(self._store, key, content, **mode)
+            # So that a browser shows a page instead of saving it.
+            kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
+            kind += "; charset=utf-8" if kind.startswith("text/") else ""
+            self._api.put(self._store, key, content, attributes={"Content-Type": kind}, **mode)
         except Exception as error:
             if type(error).__name__ in ("AlreadyExistsError", "PreconditionError"):
                 raise TakenError(key) from None

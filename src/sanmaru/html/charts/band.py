@@ -47,7 +47,7 @@ class Band:
     hours: Sequence[tuple[float, str]] = ()
 
 
-def draw_band(band: Band, width: float = 440.0, height: float = 190.0) -> str:
+def draw_band(band: Band, width: float = 440.0, height: float = 196.0) -> str:
     """Draw the chart; gaps in the values break the lines.
 
     The drawing carries its geometry as `data-` attributes (`x0`, `x1` in px; `t0`, `t1` in x), for scripts that point.
@@ -64,7 +64,7 @@ def draw_band(band: Band, width: float = 440.0, height: float = 190.0) -> str:
     low, high = rounded(low, high, 4)
     values, step = ticks(low, high, 4)
     left = 12 + max(text_width(compact(value, step)) for value in values)
-    right, top, bottom = width - 8, 10.0, height - 34
+    right, top, bottom = width - 8, 10.0, height - 39
     x0 = min(line.x(0) for line in lines)
     x1 = max(line.x(len(line.values) - 1) for line in lines)
     x, y = Scale(x0, max(x1, x0 + 1), left, right), Scale(low, high, bottom, top)
@@ -109,14 +109,14 @@ def _times(band: Band, x: Scale, top: float, bottom: float) -> str:
     parts = [tag("line", x1=x.start, x2=x.end, y1=bottom, y2=bottom, class_="axis")]
     for place, shown in band.hours:
         if x.low <= place <= x.high:
-            parts.append(text(x(place), bottom + 14, shown, class_="tick hour", text_anchor="middle"))
+            parts.append(text(x(place), bottom + 15, shown, class_="tick hour", text_anchor="middle"))
     for place, labels in band.days:
         if not x.low <= place <= x.high:
             continue
         parts.append(tag("line", x1=x(place), x2=x(place), y1=top, y2=bottom + 4, class_="day"))
         for language, shown in labels:
             if x(place) + 4 + text_width(shown) <= x.end + 8:
-                parts.append(text(x(place) + 3, bottom + 29, shown, class_=f"tick {language}"))
+                parts.append(text(x(place) + 3, bottom + 32, shown, class_=f"tick {language}"))
     return "".join(parts)
 
 
