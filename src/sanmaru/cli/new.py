@@ -20,6 +20,12 @@ def new(
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder that the pictures' paths are relative to.")
     ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="`forecasting` for a table of series; told from the data otherwise.")
+    ] = None,
+    zone: Annotated[
+        str, typer.Option("--zone", help="Of --task forecasting: zone of times without one, e.g. Asia/Seoul.")
+    ] = "UTC",
     name: Annotated[str | None, typer.Option("--name", help="Name of the project and of its models.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Project folder to write to.")] = Path("."),
     encoding: Annotated[str, typer.Option("--encoding", help="Of text files, e.g. cp949.")] = "utf-8",
@@ -31,6 +37,7 @@ def new(
     sanmaru new --data train.csv --target price
     sanmaru new --data photos/ --output photo-project
     sanmaru new --data train.csv --test test.csv --name churn
+    sanmaru new --data hourly.csv --task forecasting --target pm25 --zone Asia/Seoul
     """
     import json
 
@@ -43,9 +50,20 @@ def new(
     file = output / FILE_NAME
     if file.exists() and not force:
         raise ProjectFileError(f"{file} is there already. Replace it with --force, or choose another --output folder.")
-    proposal = propose(
-        data, target=target, test=test, images=images, name=name, folder=output.resolve(), encoding=encoding
-    )
+    if task == "forecasting":
+        from sanmaru.tables.propose_series import propose_series
+
+        if test is not None or images is not None:
+            raise ProjectFileError("--test and --images mean nothing to --task forecasting. Leave them out.")
+        proposal = propose_series(data, target=target, name=name, folder=output.resolve(), zone=zone, encoding=encoding)
+    elif task is not None:
+        raise ProjectFileError(
+            f"--task {task!r} cannot be asked for; other tasks are told from the data. Leave it out."
+        )
+    else:
+        proposal = propose(
+            data, target=target, test=test, images=images, name=name, folder=output.resolve(), encoding=encoding
+        )
     Project.from_dict(output, proposal.content)  # refuses e.g. a name that cannot be one, before anything is written
     write_text(output / SCHEMA_NAME, json.dumps(json_schema(), indent=2) + "\n")
     write_text(file, project_text(proposal))

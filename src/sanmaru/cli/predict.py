@@ -32,6 +32,12 @@ def predict(
         int | None, typer.Option(min=1, help="Rows held in memory at once; 20000, or 256 pictures.")
     ] = None,
     encoding: Annotated[str, typer.Option(help="Of text files, e.g. cp949.")] = "utf-8",
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of a forecaster: a time to forecast from, for every series; the last observed where absent."
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 1,
     project: Annotated[Path, typer.Option(help="Project folder; not needed for a package folder.")] = Path(),
 ) -> None:
@@ -43,6 +49,10 @@ def predict(
     sanmaru predict last test.csv -o out.csv --sample sample_submission.csv
 
     sanmaru predict houses@production new.parquet -o prices.parquet
+
+    A forecaster takes a long table with the history of each series and writes one row per series and step ahead.
+
+    sanmaru predict air@production history.csv -o forecast.csv --origin 2026-11-21T08:00
     """
     from sanmaru.packages.batch import predict_file
     from sanmaru.packages.sink import check_extension
@@ -51,6 +61,15 @@ def predict(
     check_source(source)
     check_extension(output)
     package = _package(model, project, threads)
+    from sanmaru.packages.forecast import forecasts
+
+    if forecasts(package):
+        _forecast(package, source, output, origin, encoding)
+        return
+    if origin:
+        from sanmaru.errors import DataError
+
+        raise DataError("--origin is for forecasters, and this model predicts rows. Leave it out.")
     progress = _Progress()
     report = predict_file(
         package,
@@ -72,6 +91,19 @@ def predict(
             err=True,
         )
     typer.echo(f"predicted {report.rows} rows into {report.output}")
+
+
+def _forecast(package: Package, source: Path, output: Path, origins: list[str] | None, encoding: str) -> None:
+    from sanmaru.packages.forecast import forecast_file
+
+    report = forecast_file(package, source, output, origins=origins or None, encoding=encoding)
+    if report.quarantined:
+        reasons = ", ".join(f"{rule} {count}" for rule, count in sorted(report.reasons.items()))
+        typer.echo(
+            f"{report.quarantined} rows could not be used ({reasons}); they are listed in {report.quarantine_file}",
+            err=True,
+        )
+    typer.echo(f"forecast {report.rows} rows for {report.windows} series and origins into {report.output}")
 
 
 def check_source(source: Path) -> None:

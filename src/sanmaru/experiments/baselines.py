@@ -136,4 +136,6 @@ def verdict_on(found: Sequence[Against]) -> str | None:
     unbeaten = [one for one in found if not one.beaten]
     if not unbeaten:
         return None
-    return "; ".join(one.text for one in unbeaten)
+    return (
+        f"a forecast that costs nothing does as well: {' and '.join(one.kind for one in unbeaten)} is not shown beaten"
+    )

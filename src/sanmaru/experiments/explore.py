@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sanmaru.errors import DataError
 from sanmaru.files import write_json, write_text
-from sanmaru.project import Project
+from sanmaru.project import ForecastingFile, Project
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +44,7 @@ def explore(project: Project, output: Path | None = None) -> Path:
         raise DataError(
             f"the report is HTML and its findings go to a .json beside it; {path} would be both. Name a .html."
         )
-    looked = look(project)
+    looked = look_series(project) if isinstance(project.file, ForecastingFile) else look(project)
     made = datetime.now(UTC)
     page = Page(
         title=f"{project.name}: the data",
@@ -104,6 +104,43 @@ def look(project: Project) -> Looked:
     if source.test is not None:
         subtitle += f" · {source.test.height:,} to predict"
     return Looked(sections=sections, subtitle=subtitle, facts={"rows": rows, "set_aside": aside})
+
+
+def look_series(project: Project) -> Looked:
+    """Read the series of a forecasting project and compute the sections.
+
+    Raises:
+        UserError: when they cannot be read. What only keeps origins from being chosen becomes a finding.
+    """
+    import polars as pl
+
+    from sanmaru.findings.quarantine import quarantined
+    from sanmaru.findings.source import Source
+    from sanmaru.html.blocks import Section
+    from sanmaru.tasks.forecasting.diagnose import left_out_section
+    from sanmaru.tasks.forecasting.opening import open_series, split_windows
+
+    file = project.file
+    assert isinstance(file, ForecastingFile)
+    opened = open_series(file.data, file.forecast, project.folder)
+    sections: list[Section] = []
+    try:
+        task = split_windows(opened, file.forecast, file.split).task
+    except DataError as error:
+        task, finding = opened.task, _cannot_train(str(error))
+        sections.append(
+            Section(title="Cannot be trained yet", lead="The rest of this report holds.", findings=[finding])
+        )
+    sections += task.explore(pl.DataFrame(), None)
+    judged = left_out_section(task)
+    rows = int(opened.grid.present.sum())
+    source = Source(train=pl.DataFrame({"row": range(rows)}), roles=task.roles, quarantine=opened.quarantine)
+    sections += [section for section in (judged, quarantined(source)) if section is not None]
+    return Looked(
+        sections=sections,
+        subtitle=f"forecasting · {task.facts['series']:,} series · {rows:,} rows",
+        facts={"rows": {"train": rows, "test": None}, "set_aside": {"train": len(opened.quarantine), "test": 0}},
+    )
 
 
 def _read(project: Project) -> tuple[Source, dict[str, Any]]:

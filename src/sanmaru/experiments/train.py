@@ -66,6 +66,7 @@ def train(
             _carry_out(run, run.project.with_overrides(*given), watch)
         return run
     project = project.with_overrides(*given)
+    task_class(project.file.task)  # a task with commands of its own says so before any row is read
     began = time.perf_counter()
     prepared = _prepare(project)
     run = Run.create(project, **_facts(project, prepared), seconds={"read": _since(began)})

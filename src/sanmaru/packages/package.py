@@ -129,8 +129,11 @@ class Package:
         Raises:
             DataError: when a column is missing, or rows do not fit the signature (with counts and examples).
         """
+        from sanmaru.packages.forecast import forecasts
         from sanmaru.tables.frames import like, to_polars
 
+        if forecasts(self):
+            raise DataError("this package forecasts series: use forecast, with the history of each series.")
         table = to_polars(frame)
         typed, quarantine = typed_table(table, self.signature)
         if len(quarantine):
@@ -141,6 +144,35 @@ class Package:
             )
         return like(frame, self.predict_table(typed))
 
+    def forecast(self, frame: Any, origins: Any = None) -> Any:
+        """Forecast every series of a long table.
+
+        Args:
+            frame: A polars or pandas frame with the columns of the signature, or with a long table's own `series` and
+                `time`: at least a lookback of history per series, and where the model takes columns that are known in
+                advance also the rows of the horizon, targets left empty. Times without a zone are local to the model's.
+            origins: A moment or several to forecast from, for every series; each series' last observed step where None.
+
+        Returns:
+            The same kind of frame, one row per series, origin and step ahead: `series`, `origin`, `horizon` (from 1),
+            `time` (UTC) and per target `t` the number, `t.q10` and so on.
+
+        Raises:
+            DataError: when the package is not of task forecasting, a column is missing, rows do not fit (with counts),
+                a history is too short (naming the series) or columns known in advance are missing after the origin.
+        """
+        from sanmaru.packages.forecast import forecast
+        from sanmaru.tables.frames import like, to_polars
+
+        found = forecast(self, to_polars(frame), origins)
+        if len(found.quarantine):
+            raise DataError(
+                f"{len(found.quarantine)} rows do not fit the model's series: "
+                + "; ".join(f"row {v.row}, {v.column} {v.value!r}: {v.reason}" for v in found.quarantine.violations[:5])
+                + ". Mend or leave out these rows."
+            )
+        return like(frame, found.table)
+
     def predict_table(self, table: pl.DataFrame) -> pl.DataFrame:
         """Predict rows that already have the types of the signature, as `stream_rows` gives them."""
         name = self.signature.id
@@ -150,7 +182,7 @@ class Package:
     def outputs(self, table: pl.DataFrame) -> np.ndarray:
         """Return outputs float32 (n, n_outputs) of rows that have the types of the signature."""
         if not len(table):
-            return np.empty((0, self.output.width), dtype=np.float32)
+            return np.empty((0, getattr(self.task, "output_width", self.output.width)), dtype=np.float32)
         return self.forward(tuple(estimator.encode(table) for estimator in self._encoders.values()))
 
     def encode_rows(self, rows: Sequence[Mapping[str, Any]]) -> Encoded:
@@ -187,6 +219,10 @@ class Package:
         the label of each target, by its own probabilities.
         """
         output = self.output
+        own = getattr(self.task, "answers", None)
+        if own is not None:
+            found: list[dict[str, Any]] = own(outputs)
+            return found
         if output.kind == "regression":
             if not output.quantiles:
                 return [{output.name: value} for value in outputs[:, 0].astype(np.float64).tolist()]

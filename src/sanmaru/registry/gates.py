@@ -160,17 +160,20 @@ def common_rows(candidate: Package, champion: Package) -> Common:
     import polars as pl
 
     ours, theirs = _judged(candidate), _judged(champion)
-    key = ["id", "n", "truth"]
+    key = ["id", "n", "checksum" if _is_windows(candidate) else "truth"]
     joined = ours.select(key).join(theirs.select(key), on="id", suffix="_theirs").sort("n")
-    if candidate.output.kind == "regression":
+    if _is_windows(candidate):
+        same = pl.col("checksum") == pl.col("checksum_theirs")
+    elif candidate.output.kind == "regression":
         same = (pl.col("truth") - pl.col("truth_theirs")).abs() <= 1e-9 * pl.col("truth").abs()
     else:
         same = pl.col("truth") == pl.col("truth_theirs")
     joined = joined.filter(same)
     here, there = joined["n"].to_numpy(), joined["n_theirs"].to_numpy()
     groups = ours["group"].gather(here).cast(pl.String).fill_null("").to_numpy() if "group" in ours.columns else None
+    truth = candidate.task.truth(ours) if _is_windows(candidate) else ours["truth"].to_numpy()
     return Common(
-        truth=ours["truth"].to_numpy()[here],
+        truth=truth[here],
         candidate=_scored(candidate, ours, here),
         champion=_scored(champion, theirs, there),
         groups=None if groups is None else np.asarray(groups, dtype=str),
@@ -184,10 +187,16 @@ def _judged(package: Package) -> pl.DataFrame:
     import polars as pl
 
     table = package.evaluation().filter(pl.col("fold") >= 0)
-    labels = table.select(pl.col("truth").alias(package.output.name))
-    table = table.with_columns(truth=pl.Series(package.task.truth(labels)))
+    if not _is_windows(package):
+        labels = table.select(pl.col("truth").alias(package.output.name))
+        table = table.with_columns(truth=pl.Series(package.task.truth(labels)))
     table = table.with_columns(pl.col(package.task.roles.id).cast(pl.String).alias("id"))
     return table.unique("id", keep="none", maintain_order=True).with_row_index("n")
+
+
+def _is_windows(package: Package) -> bool:
+    """Whether the rows are windows of series, whose truth is many numbers and a checksum of them."""
+    return package.signature.task == "forecasting"
 
 
 def _scored(package: Package, table: pl.DataFrame, rows: np.ndarray) -> np.ndarray:

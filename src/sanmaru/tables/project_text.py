@@ -13,6 +13,7 @@ _WIDTH = 100
 _LISTED_SINGLY = 12
 _TITLES = {
     "data": "Where the data lies and which column plays which role.",
+    "forecast": "What is forecast: steps, horizon, and how much of the past a window shows.",
     "split": "How rows become folds.",
     "train": "How the network is trained; `sanmaru schema` lists every field.",
 }
@@ -33,7 +34,7 @@ def project_text(proposal: Proposal) -> str:
     ]
     if "problem_type" in content:
         lines.append(f"problem_type: {content['problem_type']}")
-    for part in ("data", "split", "model", "train"):
+    for part in ("data", "forecast", "split", "model", "train"):
         if part in content:
             lines += ["", *(_comment(_TITLES[part], 0) if part in _TITLES else []), f"{part}:"]
             lines += _part(part, content[part], proposal)

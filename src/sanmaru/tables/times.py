@@ -21,7 +21,7 @@ from sanmaru.tables.dates import parse
 _SIZES: tuple[str, ...] = ("year", "month", "day", "hour", "minute", "second")
 _HOUR_24 = r"^(.*\d[ T]+)24((?::00){0,2})$"
 _HOUR_24_COMPACT = r"^(\d{8})24((?:00){0,2})$"
-_OFFSET = r"\d(Z|[+-]\d{2}:?\d{2})$"
+_OFFSET = r":\d{2}(\.\d+)?\s?(Z|[+-]\d{2}:?\d{2})$"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,21 +126,15 @@ def make_windows(panel: Panel, grid: Grid, origins: np.ndarray, *, folds: int, s
         DataError: when there are fewer origins than folds, or no window to learn from before the first of them.
     """
     layout = panel.layout
+    n_steps = grid.n_steps
+    usable, has_history = _usable(panel, grid)
+    chosen, origins = origins, origins[usable[:, origins].any(axis=0)]  # summers only: no block of empty winters
     if len(origins) < folds:
         raise DataError(
-            f"{len(origins)} origins cannot make {folds} folds. Lower split.folds, or let forecast.origins reach "
-            "further."
+            f"{len(origins)} origins with a history and a known target cannot make {folds} folds. Lower split.folds, "
+            "or let forecast.origins reach further."
         )
-    n_series, n_steps = grid.present.shape
-    known = ~np.isnan(panel.values[:, :n_steps, : len(layout.targets)]).all(axis=2)
-    count = np.concatenate([np.zeros((n_series, 1), dtype=np.int64), np.cumsum(known, axis=1)], axis=1)
     at = np.arange(n_steps, dtype=np.int64)
-    begin, end = np.maximum(at - layout.lookback + 1, 0), np.minimum(at + layout.horizon + 1, n_steps)
-    has_history = count[:, at + 1] - count[:, begin] > 0
-    has_future = count[:, end] - count[:, np.minimum(at + 1, n_steps)] > 0
-    began = np.where(grid.present.any(axis=1), grid.present.argmax(axis=1), n_steps)
-    long_enough = at[None, :] >= began[:, None] + layout.lookback - 1
-    usable = has_history & has_future & long_enough
     judged = np.zeros(n_steps, dtype=bool)
     judged[origins] = True
     block = np.full(n_steps, -1, dtype=np.int32)
@@ -154,16 +148,12 @@ def make_windows(panel: Panel, grid: Grid, origins: np.ndarray, *, folds: int, s
             f"no window ends before the first origin ({grid.times()[int(origins[0])]}): {layout.lookback} steps of "
             f"history and {layout.horizon} of horizon do not fit. Lower forecast.lookback or forecast.origins.reach."
         )
-    for k in range(folds):
-        if not (fold == k).any():
-            raise DataError(f"none of the origins of fold {k} can be judged on: their targets are missing.")
     truth = panel.target(codes[fold >= 0], steps[fold >= 0])
     table = _table(grid, steps, codes)
     checksum = np.full(len(table), None, dtype=object)
     checksum[fold >= 0] = [f"{hash_of(row):016x}" for row in truth]
     table = table.with_columns(pl.Series("truth", checksum.tolist(), dtype=pl.String))
-    on = usable[:, origins]
-    no_history = (~(has_history & long_enough))[:, origins]
+    on, no_history = usable[:, chosen], ~has_history[:, chosen]
     left_out = {
         "windows": int((fold >= 0).sum()),
         "origins without history": int(no_history.sum()),
@@ -172,6 +162,20 @@ def make_windows(panel: Panel, grid: Grid, origins: np.ndarray, *, folds: int, s
         "missing target values": int(np.isnan(truth).sum()),
     }
     return Windows(table=table, fold=fold.astype(np.int32), left_out=left_out)
+
+
+def _usable(panel: Panel, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Which steps of each series can be an origin, and which of them have a history, bool (n_series, n_steps)."""
+    layout = panel.layout
+    n_series, n_steps = grid.present.shape
+    known = ~np.isnan(panel.values[:, :n_steps, : len(layout.targets)]).all(axis=2)
+    count = np.concatenate([np.zeros((n_series, 1), dtype=np.int64), np.cumsum(known, axis=1)], axis=1)
+    at = np.arange(n_steps, dtype=np.int64)
+    begin, end = np.maximum(at - layout.lookback + 1, 0), np.minimum(at + layout.horizon + 1, n_steps)
+    began = np.where(grid.present.any(axis=1), grid.present.argmax(axis=1), n_steps)
+    has_history = (count[:, at + 1] - count[:, begin] > 0) & (at[None, :] >= began[:, None] + layout.lookback - 1)
+    has_future = count[:, end] - count[:, at + 1] > 0
+    return has_history & has_future, has_history
 
 
 def _table(grid: Grid, steps: np.ndarray, codes: np.ndarray) -> pl.DataFrame:

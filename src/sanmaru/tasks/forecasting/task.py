@@ -185,6 +185,11 @@ class Forecasting:
         """Horizon, targets, and the point with its quantiles: what a row of outputs is."""
         return self.layout.horizon, len(self.layout.targets), 1 + len(self.quantiles)
 
+    @property
+    def output_width(self) -> int:
+        """Numbers in a row of outputs."""
+        return int(np.prod(self.shape))
+
     @cached_property
     def encoding(self) -> str:
         """Name of what windows look like; equal for every fold and model of a run."""
@@ -261,6 +266,18 @@ class Forecasting:
                     raise DataError(f"column {name!r} of the predictions should hold {horizon} numbers, got {found}.")
                 out[:, :, target, place] = predictions[name].to_numpy().reshape(len(predictions), horizon)
         return out.reshape(len(predictions), -1)
+
+    def answers(self, outputs: np.ndarray) -> list[dict[str, Any]]:
+        """Return per window the numbers of the horizon: `{"pm10": [...], "pm10.q10": [...]}`."""
+        values = np.asarray(outputs, dtype=np.float64).reshape(len(outputs), *self.shape)
+        return [
+            {
+                name: window[:, target, place].tolist()
+                for target, output in enumerate(self.outputs)
+                for place, name in enumerate((output.name, *output.quantile_names))
+            }
+            for window in values
+        ]
 
     def scored(self, predictions: pl.DataFrame) -> np.ndarray:
         """Return the forecasts as records (n,) of `metrics.forecasting`."""
