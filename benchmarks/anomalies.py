@@ -113,6 +113,8 @@ def main() -> None:
             print(f"{name}: {path} is absent, left out", file=sys.stderr)
             continue
         lines += one_data_set(name, path, pyod=given.pyod, tiny=given.tiny)
+        if given.write_docs and not given.tiny:  # what was measured stays, should the rest fail
+            write(lines)
     if not given.tiny:
         lines += blanks() + one_hour()
     if given.write_docs and not given.tiny:

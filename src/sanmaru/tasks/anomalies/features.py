@@ -23,7 +23,8 @@ TIME_CHANNEL = "time"
 """What stands for the row's step in time among the channels: the last one."""
 LOOK_BACK = LONGEST
 """Rows before a row that its features may depend on."""
-_REPEATED = -3.0
+REPEATED = -3.0
+"""The step in time of a row whose time is that of the row before."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,4 +95,4 @@ def _time_step(rows: SeriesRows, reference: Reference) -> Floats:
     """0 where a row follows the one before in time, log2 of the step where some are left out, -3 where none passed."""
     steps = rows.steps_s() / reference.every_s
     steps[np.isnan(steps)] = 1.0
-    return np.asarray(np.where(steps < 0.01, _REPEATED, np.round(np.log2(np.maximum(steps, 0.125)), 3)))
+    return np.asarray(np.where(steps < 0.01, REPEATED, np.round(np.log2(np.maximum(steps, 0.125)), 3)))

@@ -1,7 +1,8 @@
 """The established rules: a value that does not move, a value far from its season, a step too large.
 
 Each feature's distance from the usual is turned into its surprise, -log10 of the fraction of past rows that lie as far
-out; beyond all past rows the distance itself goes on counting. A row is as strange as its most surprising feature.
+out; beyond all past rows the distance itself goes on counting. A row is as strange as its most surprising feature. A
+time that repeats is a fault however often the past repeated it, and has a surprise of its own.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from sanmaru.tasks.anomalies.detectors.base import by_channel
-from sanmaru.tasks.anomalies.features import PER_CHANNEL, TIME_CHANNEL, Features
+from sanmaru.tasks.anomalies.features import PER_CHANNEL, REPEATED, TIME_CHANNEL, Features
 from sanmaru.tasks.anomalies.series import Floats, Indexes
 from sanmaru.tasks.base import FitContext
 
+_REPEATED_SURPRISE = 10.0
 LOOKS_AT = {
     "stuck": ("run",),
     "seasonal": ("rest", "difference"),
@@ -56,7 +58,8 @@ class Rules:
         self._sorted = np.load(folder / "distances.npy", allow_pickle=False)
 
     def _surprise(self, features: Features, rows: Indexes) -> Floats:
-        values = np.abs(features.values[rows][:, features.of_kinds(LOOKS_AT[self.kind])])
+        columns = features.of_kinds(LOOKS_AT[self.kind])
+        values = np.abs(features.values[rows][:, columns])
         n = len(self._sorted)
         out = np.empty(values.shape)
         for column in range(values.shape[1]):
@@ -64,4 +67,7 @@ class Rules:
             as_far = n - np.searchsorted(known, values[:, column], side="left")
             beyond = np.maximum(0.0, values[:, column] - known[-1]) / max(known[-1], 1.0)
             out[:, column] = np.log10(n + 1) - np.log10(as_far + 1.0) + beyond
+            if features.kinds[columns[column]] == TIME_CHANNEL:
+                repeats = features.values[rows, columns[column]] == REPEATED
+                out[repeats, column] = np.maximum(out[repeats, column], _REPEATED_SURPRISE)
         return out
