@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,6 +63,7 @@ def test_the_table_tells_what_was_known_at_a_moment(tmp_path: Path) -> None:
     assert read(tmp_path)["a"].to_list() == [3.0, 4.0]
     assert read(tmp_path, T, T + timedelta(hours=1), known=True)["known"].to_list() == [at(4)]
     assert read(tmp_path, history=True)["a"].to_list() == [1.0, None, 3.0, 4.0]
+    assert read(tmp_path, history=True)["seen"].to_list() == [at(0), at(2), at(4), at(4)]
 
 
 def test_a_span_is_half_open_and_crosses_months(tmp_path: Path) -> None:
@@ -135,32 +135,58 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=20)
+def point(known: int, series: str, hour: int, value: float | None) -> pl.DataFrame:
+    return rows((series, hour, value)).with_columns(known=pl.lit(at(known)).cast(pl.Datetime("us", "UTC")))
+
+
+def told_last(versions: pl.DataFrame, moment: datetime | None = None) -> dict[tuple[str, datetime], float | None]:
+    if moment is not None:
+        versions = versions.filter(pl.col("known") <= moment)
+    last = versions.sort("series", "time", "known").unique(["series", "time"], keep="last", maintain_order=True)
+    return {(row[0], row[1]): row[2] for row in last.select("series", "time", "a").iter_rows()}
+
+
+@settings(max_examples=40)
 @given(EVENTS, st.randoms(use_true_random=False))
-def test_any_order_of_fetching_ends_in_the_same_table(events: list[tuple[Any, ...]], random: Any) -> None:
+def test_what_was_fetched_last_counts_in_whatever_order_it_comes(events: list[tuple[Any, ...]], random: Any) -> None:
     # The same key known at the same moment with two values would depend on the order; keep the last.
-    distinct = list({(known, series, hour): value for known, series, hour, value in events}.items())
-    told = dict(distinct)
-    shuffled = distinct[:]
+    told = {(known, series, hour): value for known, series, hour, value in events}
+    shuffled = list(told.items())
     random.shuffle(shuffled)
-    with tempfile.TemporaryDirectory() as folder:
-        total = MergeReport()
-        for (known, series, hour), value in shuffled:
-            report = merge(Path(folder), rows((series, hour, value)), at(known))
-            assert report.added + report.revised + report.unchanged == 1
-            total = MergeReport(added=total.added + report.added)
-        for moment in range(5):
-            expected: dict[tuple[str, datetime], float | None] = {}
-            for (known, series, hour), value in sorted(told.items(), key=lambda one: one[0]):
-                if known <= moment:
-                    expected[series, T + timedelta(hours=hour)] = value
-            found = read(Path(folder), as_of=at(moment))
-            assert {(row[0], row[1]): row[2] for row in found.iter_rows()} == expected if expected else not found.height
-        assert total.added == len({(series, hour) for _, series, hour in told})
-        if told:
-            again = Path(folder) / "again"
-            rebuild(again, [rows((s, h, v)).with_columns(known=pl.lit(at(k))) for (k, s, h), v in shuffled])
-            assert read(again, history=True).equals(read(Path(folder), history=True))
+
+    def expected(until: int) -> dict[tuple[str, datetime], float | None]:
+        in_order = sorted(told.items(), key=lambda one: one[0])
+        return {(series, T + timedelta(hours=hour)): v for (k, series, hour), v in in_order if k <= until}
+
+    versions, counted = None, 0
+    for (known, series, hour), value in shuffled:
+        versions, report = fold(versions, point(known, series, hour, value))
+        assert report.added + report.revised + report.unchanged == 1
+        counted += report.added
+    assert counted == len({(series, hour) for _, series, hour in told})
+    assert versions is None or told_last(versions) == expected(4)
+    # In order of fetching, every moment between is exact, too.
+    versions = None
+    for (known, series, hour), value in sorted(told.items(), key=lambda one: one[0]):
+        versions, _ = fold(versions, point(known, series, hour, value))
+    for moment in range(5):
+        assert versions is None or told_last(versions, at(moment)) == expected(moment)
+
+
+def test_a_confirmation_outlasts_what_is_told_late(tmp_path: Path) -> None:
+    merge(tmp_path, rows(("x", 0, 1.0)), at(0))
+    merge(tmp_path, rows(("x", 0, 1.0)), at(2))
+    merge(tmp_path, rows(("x", 0, 9.0)), at(1))  # fetched in between by somebody slower
+    assert read(tmp_path)["a"].to_list() == [1.0]
+    assert read(tmp_path, as_of=at(1))["a"].to_list() == [9.0]
+
+
+def test_a_table_made_anew_is_the_same_to_the_byte(tmp_path: Path) -> None:
+    events = [(0, "x", 0, 1.0), (1, "x", 0, 2.0), (2, "x", 0, 2.0), (2, "y", 4, None), (3, "x", 0, 1.0)]
+    for known, series, hour, value in events:
+        merge(tmp_path / "once", rows((series, hour, value)), at(known))
+    rebuild(tmp_path / "again", [point(*events[0]), pl.concat([point(*event) for event in events[1:]])])
+    assert _named(tmp_path / "again") == _named(tmp_path / "once")
 
 
 @settings(max_examples=30)

@@ -99,7 +99,7 @@ class _SourceConfig(Config):
     @classmethod
     def _distinct(cls, value: dict[str, ColumnConfig]) -> dict[str, ColumnConfig]:
         names = [column.name for column in value.values()]
-        twice = {name for name in names if names.count(name) > 1} | ({"series", "time", "known"} & set(names))
+        twice = {name for name in names if names.count(name) > 1} | ({"series", "time", "known", "seen"} & set(names))
         if twice:
             raise ValueError(
                 f"{', '.join(sorted(twice))} can name no column here, or names two. Give each its own name."
@@ -238,6 +238,8 @@ class ReplayConfig(_CsvConfig):
     """Recorded seconds per real second; where absent, everything recorded has already arrived."""
     begin: str | None = None
     """Recorded time at which the replay starts when it is first asked; the first recorded row where absent."""
+    patience_s: Annotated[float, Field(ge=0)] | None = 6 * 3600.0
+    """So many recorded seconds after its end an interval is taken as it is, for what was lost never comes."""
     seed: int = 7
     late: Fraction = 0.0
     """Fraction of rows that arrive late."""

@@ -28,6 +28,7 @@ from sanmaru.files import read_json, whole, write_json
 MANIFEST = "table.json"
 KEY = ("series", "time")
 KNOWN = "known"
+SEEN = "seen"
 LOCK_S = 120.0
 
 
@@ -104,12 +105,10 @@ def read(
     """Return the rows of a span as they are known, or as they were known at a moment.
 
     Args:
-        folder: Of the table; one that is absent has no rows.
-        start: First time; from the beginning where absent.
-        end: Up to, and without, this time.
-        as_of: Leave out what became known later.
-        known: Add the column `known`, when each row's values became known.
-        history: Every version instead of the newest.
+        folder: Of the table; one that is absent has no rows. start: First time; from the beginning where absent.
+        end: Up to, and without, this time. as_of: Leave out what became known later. known: Add the column `known`,
+        when each row's values became known. history: Every version instead of the newest, with `known` and `seen`,
+        the last moment at which the source told it.
 
     Returns:
         Long table in order of series and time (and `known`).
@@ -124,49 +123,58 @@ def read(
         raise DataError(f"{folder} changes faster than it can be read, or files that {MANIFEST} names are absent.")
     if not history:
         found = found.unique(KEY, keep="last", maintain_order=True)
-    return found if known or history else found.drop(KNOWN)
+    if history:
+        return found
+    return found.drop(SEEN) if known else found.drop(KNOWN, SEEN)
 
 
 def fold(old: pl.DataFrame | None, new: pl.DataFrame) -> tuple[pl.DataFrame, MergeReport]:
-    """Put new versions among those of before and drop the ones that say nothing new.
+    """Put new rows among the versions of before.
+
+    A version says from when (`known`) and until when at least (`seen`) the source told the same. Each stands for a
+    point at either end; with the points of new rows in between, equal neighbours make one version again:
+
+        old  1.0 from 0 to 2        points  0: 1.0   2: 1.0
+        new  2.0 at 1                       1: 2.0               versions  1.0 (0 to 0), 2.0 (1 to 1), 1.0 (2 to 2)
 
     Args:
         old: Versions of before, or None.
-        new: New ones; both with series, time, known and values.
+        new: New rows with series, time, known and values.
     """
     given = new.height
     new = new.unique([*KEY, KNOWN], keep="last", maintain_order=True)
-    duplicates = given - new.height
-    before = new.clear() if old is None else old
-    both = pl.concat([before.with_columns(_new=False), new.with_columns(_new=True)], how="diagonal_relaxed")
+    before = new.clear().with_columns(pl.col(KNOWN).alias(SEEN)) if old is None else old
+    confirmed = before.filter(pl.col(SEEN) > pl.col(KNOWN)).with_columns(pl.col(SEEN).alias(KNOWN))
+    points = pl.concat([before, confirmed]).drop(SEEN).with_columns(_new=False)
+    both = pl.concat([points, new.with_columns(_new=True)], how="diagonal_relaxed")
     both = both.unique([*KEY, KNOWN], keep="last", maintain_order=True).sort(*KEY, KNOWN)
-    values = [name for name in both.columns if name not in (*KEY, KNOWN, "_new")]
+    values = sorted(name for name in both.columns if name not in (*KEY, KNOWN, "_new"))
     absent = [name for name in values if name not in new.columns]
     if absent:  # a struct tells "was null" from "was not said"
         said = pl.when(~pl.col("_new")).then(pl.struct(absent)).forward_fill().over(KEY)
         both = both.with_columns(said.alias("_said"))
         both = both.with_columns(pl.col("_said").struct.field(name).alias(name) for name in absent).drop("_said")
-    first = pl.int_range(pl.len()).over(KEY) == 0
-    differs = [pl.col(name).ne_missing(pl.col(name).shift(1).over(KEY)) for name in values]
-    kept = both.filter(first | pl.any_horizontal(differs)) if values else both.filter(first)
-    fresh = kept.filter("_new")
-    known_before = fresh.join(before.select(KEY).unique(), on=KEY, how="semi")
-    added = fresh.height - known_before.height
-    again = fresh.join(before.select(KEY).unique(), on=KEY, how="anti").select(KEY)
-    added_twice = again.height - again.unique().height
-    revised_times = (
-        pl.concat([known_before.select("time"), again.filter(again.is_duplicated()).select("time")])["time"]
-        .unique()
-        .sort()
+    differs = [pl.col(name).ne_missing(pl.col(name).shift(1)) for name in (*KEY, *values)]
+    both = both.with_columns(_run=pl.any_horizontal(differs).cum_sum())
+    versions = both.group_by("_run", maintain_order=True).agg(
+        *(pl.col(name).first() for name in (*KEY, KNOWN)),
+        pl.col(KNOWN).last().alias(SEEN),
+        *(pl.col(name).first() for name in values),
+        pl.col("_new").all().alias("_new"),
     )
+    fresh = versions.filter("_new").with_columns(
+        _added=(pl.int_range(pl.len()).over(KEY) == 0)
+        & ~pl.struct(KEY).is_in(before.select(pl.struct(KEY).unique()).to_series().implode())
+    )
+    revised = fresh.filter(~pl.col("_added"))
     report = MergeReport(
-        added=added - added_twice,
-        revised=known_before.height + added_twice,
+        added=fresh.height - revised.height,
+        revised=revised.height,
         unchanged=new.height - fresh.height,
-        duplicates=duplicates,
-        revised_times=tuple(revised_times.to_list()),
+        duplicates=given - new.height,
+        revised_times=tuple(revised["time"].unique().sort().to_list()),
     )
-    return kept.drop("_new").select(*KEY, KNOWN, *sorted(values)), report
+    return versions.select(*KEY, KNOWN, SEEN, *values), report
 
 
 def _versions(folder: Path, start: datetime | None, end: datetime | None, as_of: datetime | None) -> pl.DataFrame:
@@ -181,7 +189,7 @@ def _versions(folder: Path, start: datetime | None, end: datetime | None, as_of:
             if end is not None:
                 part = part.filter(pl.col("time") < end)
             parts.append(part if as_of is None else part.filter(pl.col(KNOWN) <= as_of))
-    empty = pl.DataFrame(schema={"series": pl.String, "time": MOMENT, KNOWN: MOMENT})
+    empty = pl.DataFrame(schema={"series": pl.String, "time": MOMENT, KNOWN: MOMENT, SEEN: MOMENT})
     return pl.concat([empty, *parts], how="diagonal_relaxed").sort(*KEY, KNOWN)
 
 

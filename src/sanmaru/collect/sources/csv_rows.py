@@ -51,37 +51,30 @@ def read_cells(data: bytes, config: CsvConfig) -> pl.DataFrame:
             raise CollectError(
                 f"the file has no column {name!r} (collect: time, columns, series). {nearest(name, table.columns)}"
             )
-    return table.with_columns(_times(table, config).alias(TIME))
+    times = _times(table, config)
+    if times.null_count():
+        times = _one_by_one(table, times, config)
+    return table.with_columns(times.alias(TIME))
 
 
 def to_rows(table: pl.DataFrame, config: CsvConfig) -> tuple[pl.DataFrame, Quarantine]:
     """Return cells as a long table, and what was set aside.
 
-    Of two rows in the hour that clocks show twice, the first is of the first time and the second of the second.
-
     Args:
         table: As of `read_cells`.
         config: Says which columns are what.
     """
-    zone = ZoneInfo(config.zone)
     rows = Rows([column.name for column in config.columns.values()])
-    seen: set[tuple[str, datetime]] = set()
     for place, row in enumerate(table.iter_rows(named=True)):
-        series = (row[config.series] or "").strip() if config.series else config.series_name
+        series = _series(row, config)
         if not series:
-            rows.aside(place, config.series or "series", row.get(config.series or "", ""), "unknown-series", "no name")
+            rows.aside(place, config.series or "series", "", "unknown-series", "the row names no series")
             continue
-        time = row[TIME]
-        if time is None:
+        if row[TIME] is None:
             text = _time_text(row, config)
-            try:
-                time = moment(text, config.form, zone)
-            except ValueError as error:
-                rows.aside(place, config.time[0], text, "no-time", str(error), series)
-                continue
-        if (series, time) in seen:
-            time = _second(time, zone)
-        seen.add((series, time))
+            why = f"{text!r} is no time of the form {config.form!r} in {config.zone}"
+            rows.aside(place, config.time[0], text, "no-time", why, series)
+            continue
         values: dict[str, float | None] = {}
         for name, column in config.columns.items():
             try:
@@ -90,7 +83,7 @@ def to_rows(table: pl.DataFrame, config: CsvConfig) -> tuple[pl.DataFrame, Quara
                 rows.aside(place, name, row[name], "not-a-number", str(error), series)
                 continue
             values[column.name] = None if value is None else value * column.scale + column.offset
-        rows.add(place, series, time, values)
+        rows.add(place, series, row[TIME], values)
     return rows.finish()
 
 
@@ -108,9 +101,32 @@ def _times(table: pl.DataFrame, config: CsvConfig) -> pl.Series:
     except pl.exceptions.ComputeError:  # a form that only Python knows
         return pl.Series(TIME, [None] * len(text), dtype=MOMENT)
     if times.dtype.time_zone is None:  # type: ignore[attr-defined]
-        # Hours that clocks show twice or never are left for `to_rows` to decide.
+        # Hours that clocks show twice or never are looked at one by one.
         times = times.dt.replace_time_zone(config.zone, ambiguous="null", non_existent="null")
     return times.dt.convert_time_zone("UTC").cast(MOMENT)
+
+
+def _one_by_one(table: pl.DataFrame, times: pl.Series, config: CsvConfig) -> pl.Series:
+    """Read the times that are left: hour 24, forms that only Python knows, and the hour that clocks show twice.
+
+    Of two rows of a series in that hour, the first is of the first time and the second of the second.
+    """
+    zone, read = ZoneInfo(config.zone), times.to_list()
+    seen: set[tuple[str, datetime]] = set()
+    for place in times.is_null().arg_true().to_list():
+        row = table.row(place, named=True)
+        try:
+            time = moment(_time_text(row, config), config.form, zone)
+        except ValueError:
+            continue
+        place_of = (_series(row, config), time)
+        read[place] = _second(time, zone) if place_of in seen else time
+        seen.add(place_of)
+    return pl.Series(TIME, read, dtype=MOMENT)
+
+
+def _series(row: Mapping[str, str | None], config: CsvConfig) -> str:
+    return (row[config.series] or "").strip() if config.series else config.series_name
 
 
 def _time_text(row: Mapping[str, str | None], config: CsvConfig) -> str:

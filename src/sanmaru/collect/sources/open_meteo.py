@@ -76,6 +76,8 @@ class OpenMeteo(BaseSource):
             return Problem("retry", f"{len(places)} places instead of {len(self.config.places)}")
         for place in places:
             hourly = place.get("hourly") if isinstance(place, dict) else None
+            if isinstance(place, dict) and not isinstance(place.get("utc_offset_seconds", 0), int):
+                return Problem("retry", f"utc_offset_seconds is {place['utc_offset_seconds']!r}")
             if not isinstance(hourly, dict) or not isinstance(hourly.get("time"), list):
                 return Problem("retry", "an answer without hourly: time")
             for name in self.config.columns:
@@ -96,7 +98,7 @@ class OpenMeteo(BaseSource):
         past, ahead = Rows(names), Rows(names)
         place_number = 0
         for series, place in zip(self.config.places, content if isinstance(content, list) else [content], strict=True):
-            scales = {name: self._scale(name, place.get("hourly_units", {})) for name in self.config.columns}
+            scales = {name: self._scale(name, place.get("hourly_units") or {}) for name in self.config.columns}
             offset = timedelta(seconds=int(place.get("utc_offset_seconds", 0)))
             for row, text in enumerate(place["hourly"]["time"]):
                 at = place_number + row

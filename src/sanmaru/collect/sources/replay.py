@@ -26,6 +26,7 @@ from sanmaru.pipelines.intervals import parse_moment
 
 END = datetime.max.replace(tzinfo=UTC)
 """The time of a recording that stands complete."""
+_FORM = "%Y-%m-%dT%H:%M:%S"
 
 
 class Replay(BaseSource):
@@ -65,13 +66,13 @@ class Replay(BaseSource):
             told = self._told(row, reached)
             if told is not None:
                 rows.append(told)
-        columns = [name for name in self._cells.columns if name != TIME]
+        columns = [*(name for name in self._cells.columns if name != TIME), TIME]
         table = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String))
         return Answer(request=request, status=200, headers={}, body=table.write_csv().encode(), fetched_at=known)
 
     def parse(self, answer: Answer) -> Parsed:
         """Return the rows that were fed."""
-        plain = self.config.model_copy(update={"encoding": "utf-8"})
+        plain = self.config.model_copy(update={"encoding": "utf-8", "time": (TIME,), "form": _FORM, "zone": "UTC"})
         table, quarantine = to_rows(read_cells(answer.body, plain), plain)
         return Parsed(rows=table, quarantine=quarantine)
 
@@ -90,7 +91,7 @@ class Replay(BaseSource):
             factor = math.exp(config.revised_by * math.sqrt(2) * _inverse_erf(2 * way - 1))
             for name in config.columns:
                 row[name] = _scaled(row[name], factor)
-        return row
+        return {**row, TIME: time.strftime(_FORM)}
 
     @cached_property
     def _cells(self) -> pl.DataFrame:
