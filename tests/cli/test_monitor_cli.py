@@ -81,11 +81,11 @@ def test_what_is_missing_is_said(project: Path, command):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("window: 7", "String should match pattern"),
+        ("window: 7days", "String should match pattern"),
         ("step: 8d", "is longer than window: 7d"),
         ("zone: Seoul/Asia", "is no time zone"),
         ("treshold: 3", "unknown key 'monitor.treshold'"),
-        ("estimate: {residual: off}", "residual needs inputs"),
+        ("estimate: {residual: miss}", "residual needs inputs"),
     ],
 )
 def test_wrong_settings_are_refused_with_their_key(project: Path, command, line: str, said: str):

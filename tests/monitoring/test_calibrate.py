@@ -40,10 +40,10 @@ def opened(table: pl.DataFrame, config: MonitorConfig):
 
 @pytest.mark.parametrize("columns", [1, 4])
 def test_the_stated_rate_holds_on_further_years_of_the_same_process(columns: int):
-    # Twelve references of two years, each judging two years that follow: 24 years at one alarm a year over all columns.
+    # Eight references of two years, each judging the two years that follow: 16 at one alarm a year over all columns.
     config = MonitorConfig(step="1d")
     alarms, years, in_reference = 0, 0.0, 0
-    for seed in range(12):
+    for seed in range(8):
         table = hourly(1460, seed, columns)
         columns_ = opened(table[: 730 * 24], config)
         found = calibrate(columns_, config, 1.0)
@@ -58,10 +58,10 @@ def test_the_stated_rate_holds_on_further_years_of_the_same_process(columns: int
             limits = np.array([[found.thresholds[key, name].value] for name in config.statistics])
             alarms += len(peaks_of([(rows / limits).max(axis=0)], 1.0, config.clear_after))
         years += 2.0
-    # A Poisson count of 24 lies in 15 to 34 with 95 %; the predictive threshold leans to the careful side.
-    assert 8 <= alarms <= 34
-    assert years == 24
-    assert in_reference <= 30
+    # A Poisson count of 16 lies in 8 to 25 with 95 %; the predictive threshold leans to the careful side.
+    assert 4 <= alarms <= 25
+    assert years == 16
+    assert in_reference <= 22
 
 
 def test_a_textbook_threshold_takes_hours_for_independent():
@@ -144,7 +144,7 @@ def test_held_needs_windows_in_a_row():
 
 def test_a_season_gives_back_its_own_cells():
     month, hour = np.repeat(np.arange(12), 240), np.tile(np.arange(24), 120)
-    values = 100.0 * month + hour + np.tile([1.0, -1.0], 1440)
+    values = 100.0 * month + hour + np.tile(np.repeat([1.0, -1.0], 24), 60)
     season = Season.fit("month-hour", month, hour, values)
     standard = season.standardise(month, hour, values)
     assert np.abs(standard).max() == pytest.approx(1.0)

@@ -122,7 +122,7 @@ def test_a_failure_leaves_the_log_as_it_was(tmp_path: Path):
     log.add_predictions(forecasts(range(2)), ["pm25"])
 
     def fail(connection, cursor, statement, *_):
-        if statement.startswith("UPDATE sanmaru_predictions"):
+        if statement.startswith("UPDATE sanmaru_joined"):
             raise OSError("the disk is full")
 
     sa.event.listen(log.engine, "before_cursor_execute", fail)

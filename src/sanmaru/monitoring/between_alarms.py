@@ -21,7 +21,8 @@ RANGES = {"page-hinkley": (0.5, 500.0), "adwin": (0.05, 400.0), "ddm": (0.5, 60.
 """Where thresholds are looked for."""
 USUAL = {"page-hinkley": 50.0, "adwin": -math.log(0.002), "ddm": 3.0, "eddm": 0.1}
 """Thresholds of the papers and of libraries."""
-ROUNDS = 10
+ROUNDS = 8
+"""Halvings of the search on a logarithmic scale: ends within 3 % of the lowest threshold, on its careful side."""
 
 
 def make(name: str, n: int, threshold: float) -> BaseDetector:

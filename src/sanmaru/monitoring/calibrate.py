@@ -68,11 +68,8 @@ class Calibration:
     notes: tuple[str, ...] = ()
 
 
-def folds_of(one: Watched, values: Values, config: MonitorConfig) -> tuple[list[Fold], Reference]:
-    """Return the stretches of a reference and the whole of it.
-
-    Two years and more are cut into years, so that the season of a stretch is learned from other years, as it will be
-    when new data comes.
+def whole_of(one: Watched, values: Values, config: MonitorConfig) -> Reference:
+    """Return the whole of a reference.
 
     Raises:
         DataError: when the reference is too short.
@@ -83,10 +80,23 @@ def folds_of(one: Watched, values: Values, config: MonitorConfig) -> tuple[list[
             f"the reference of {one.key} covers {days:.0f} days, and {FEWEST} windows of {config.window} need "
             f"{FEWEST * per_window:.0f}. Take a longer reference or a shorter monitor.window."
         )
-    season = chosen(config.season, days)
     at = ends(int(values.at[0]), int(values.at[-1]), config)
     usual = float(np.median(np.isfinite(cut(values, at, config)).sum(axis=1)))
-    whole = Reference.fit(one, [values], season, usual)
+    return Reference.fit(one, [values], chosen(config.season, days), usual)
+
+
+def folds_of(one: Watched, values: Values, config: MonitorConfig) -> tuple[list[Fold], Reference]:
+    """Return the stretches of a reference and the whole of it.
+
+    Two years and more are cut into years, so that the season of a stretch is learned from other years, as it will be
+    when new data comes.
+
+    Raises:
+        DataError: when the reference is too short.
+    """
+    whole = whole_of(one, values, config)
+    days, per_window = values.days, hours(config.window) / 24
+    season = chosen(config.season, days)
     number = max(1, round(days / 365)) if season == "month-hour" else min(5, int(days / per_window / 4))
     if season == "month-hour" and days < ENOUGH_DAYS:
         number = 1  # another season would be judged by; `calibrate` says so
@@ -97,8 +107,8 @@ def folds_of(one: Watched, values: Values, config: MonitorConfig) -> tuple[list[
         if not len(inside.at):
             continue
         others = [values.between(int(edges[0]), int(start)), values.between(int(stop), int(edges[-1]))]
-        fitted = whole if number == 1 else Reference.fit(one, others, season, usual)
-        if season is not None and not len(fitted.values) and one.categories is None:
+        fitted = whole if number == 1 else Reference.fit(one, others, season, whole.usual)
+        if not len(fitted.values) and one.categories is None:
             continue
         found.append(Fold(fitted, inside, ends(int(inside.at[0]), int(inside.at[-1]), config)))
     return found, whole

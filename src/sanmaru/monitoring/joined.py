@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _METADATA = sa.MetaData()
 _OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 _FORECASTS = sa.Table(
-    "sanmaru_predictions",
+    "sanmaru_joined",
     _METADATA,
     sa.Column("target", sa.String(80), primary_key=True),
     sa.Column("series", sa.String(120), primary_key=True),

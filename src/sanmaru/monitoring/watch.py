@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sanmaru.errors import DataError
-from sanmaru.monitoring.calibrate import Calibration, Fold, Threshold, calibrate, folds_of
+from sanmaru.monitoring.calibrate import Calibration, Threshold, calibrate, folds_of, whole_of
 from sanmaru.monitoring.columns import HOUR_US, Values, Watched, values_of, watched, with_times
 from sanmaru.monitoring.config import MonitorConfig, Sequential, hours
 from sanmaru.monitoring.decide import SEVERITIES, Alarm, Alert, Look, decide
@@ -36,10 +36,9 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Known:
-    """The reference of one column: the column, stretches judged by the rest, all of it, its values."""
+    """The reference of one column: the column, what is known of all of it, its values."""
 
     one: Watched
-    folds: list[Fold]
     whole: Reference
     values: Values
 
@@ -103,7 +102,7 @@ def watch(
     known = {}
     for one in watched(reference, config):
         values = values_of(reference, one, config)
-        known[one.key] = Known(one, *folds_of(one, values, config), values)
+        known[one.key] = Known(one, whole_of(one, values, config), values)
     limits = _limits(known, reference, config, state)
     before = state.alarms() if state is not None else {}
     alarms: list[Alarm] = []
@@ -154,7 +153,7 @@ def _limits(
     kept = state.calibration(fingerprint) if state is not None else None
     if kept is not None:
         return _from_plain(kept)
-    columns = {key: (each.one, each.folds) for key, each in known.items()}
+    columns = {key: (each.one, folds_of(each.one, each.values, config)[0]) for key, each in known.items()}
     sequential = pairs(columns, config)
     # Detectors that follow values and windows that are compared share the stated rate in halves.
     part = config.false_alarms_per_year / 2 if sequential else config.false_alarms_per_year
@@ -165,7 +164,7 @@ def _limits(
             (key, name): calibrate_followed(*columns[key], name, part / len(sequential), config)
             for key, name in sequential
         },
-        {key: smallest_shift(each.one, each.folds, found.thresholds, config) for key, each in known.items()},
+        {key: smallest_shift(*column, found.thresholds, config) for key, column in columns.items()},
     )
     if state is not None:
         state.keep_calibration(fingerprint, _plain(limits))
