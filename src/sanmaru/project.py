@@ -243,7 +243,7 @@ class Project:
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field, defaults included, as plain values that `from_dict` takes back."""
-        return self.file.model_dump(mode="json")
+        return self.file.model_dump(mode="json", by_alias=True)
 
     def with_overrides(self, *overrides: str) -> Project:
         """Return a copy with fields overridden, as `load` does."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from sanmaru.errors import RegistryError
@@ -87,6 +87,12 @@ class Contest:
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return {**asdict(self), "won": self.won, "reason": self.reason}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Contest:
+        """Rebuild from `to_json`; what others have added is passed over."""
+        named = {one.name: value[one.name] for one in fields(cls)}
+        return cls(**{**named, "duels": tuple(Duel(**duel) for duel in value["duels"])})
 
 
 def contest(
