@@ -26,6 +26,7 @@ COMMANDS = {
     "models": "List registered models, versions, aliases, or the log of moves.",
     "serve": "Serve a registered model over HTTP; notices promotions by itself.",
     "collect": "Fetch weather and air-quality sources: fetch, parse what is kept anew, status.",
+    "anomalies": "Tell strange rows of series: compare detectors, fit one, score new rows.",
     "pipeline": "Run steps tied by completion: run, backfill, status, retry, schedule, watch.",
     "monitor": "Look for drift at a stated false-alarm rate; tell of alarms.",
     "schema": "Print the JSON schema of the project file, for editors.",
