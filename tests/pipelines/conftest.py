@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from sanmaru.pipelines.config import PipelineConfig
 from sanmaru.database import open_engine
+from sanmaru.pipelines.config import PipelineConfig
 from sanmaru.pipelines.ledger import Ledger
 from sanmaru.pipelines.plan import Plan
 

@@ -51,6 +51,8 @@ class Ledger:
         self.engine = engine
         self.pipeline = pipeline
         self.patience = patience or Patience()
+        if engine.dialect.name != "sqlite":
+            self.patience.forget = engine.dispose
         METADATA.create_all(engine)
 
     @patient

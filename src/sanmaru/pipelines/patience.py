@@ -41,6 +41,8 @@ class Patience:
         self.tell = tell or (lambda text: None)
         self.stopped = threading.Event()
         """Set it, and nothing waits any longer."""
+        self.forget: Callable[[], object] = lambda: None
+        """Drops connections that were open when the database went away."""
 
     def through(self, ask: Callable[[bool], R]) -> R:
         """Return what `ask` returns, asking again while the database is away.
@@ -55,11 +57,12 @@ class Patience:
         while True:
             try:
                 answer = ask(again)
-            except sa.exc.DBAPIError as error:
+            except (sa.exc.DBAPIError, ConnectionError) as error:
                 if not self.seconds or not passes(error):
                     raise
+                self.forget()
                 away = time.monotonic() - began
-                why = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+                why = _first_line(error)
                 if away > self.seconds:
                     raise UserError(
                         f"the ledger's database has not answered for {away:.0f} s: {why}. What was completed stays "
@@ -92,8 +95,10 @@ def patient(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P
     return cast("Callable[Concatenate[S, P], R]", waiting)
 
 
-def passes(error: sa.exc.DBAPIError) -> bool:
+def passes(error: sa.exc.DBAPIError | ConnectionError) -> bool:
     """Return whether waiting may help: the database is away or busy, and the question was a good one."""
+    if isinstance(error, ConnectionError):  # pg8000 lets some of the socket's own errors through
+        return True
     text = str(error.orig).lower()
     if type(error.orig).__module__.startswith("sqlite3"):
         return isinstance(error, sa.exc.OperationalError) and any(word in text for word in _SQLITE)
@@ -101,6 +106,11 @@ def passes(error: sa.exc.DBAPIError) -> bool:
         return True
     codes = {str(value).lower() for value in _codes(error.orig)}
     return bool(codes & set(_SERVER)) or _mysql_passes(error)
+
+
+def _first_line(error: sa.exc.DBAPIError | ConnectionError) -> str:
+    cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    return (str(cause).strip() or type(cause).__name__).splitlines()[0]
 
 
 def _codes(error: Any) -> list[Any]:
