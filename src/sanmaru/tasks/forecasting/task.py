@@ -321,14 +321,13 @@ class Forecasting:
     def signature(self) -> Signature:
         """Say which long table a model of this task takes: a time, a series, targets and covariates."""
         keys = self.data.time_columns or ("time",)
-        found = {column.name: column for column in self.columns}
-        wanted = [name for name in self.channels.columns if name in found]
+        wanted = set(self.channels.columns)
         times = [Column(name=name, kind="date" if len(keys) == 1 else "category", required=True) for name in keys]
         series = [Column(name=self.data.series, kind="category", required=True)] if self.data.series else []
         return Signature(
             task=self.name,
             id=self.roles.id,
-            inputs=(*series, *times, *(found[name] for name in wanted)),
+            inputs=(*series, *times, *(column for column in self.columns if column.name in wanted)),
             outputs=self.outputs,
             missing=self.data.missing,
         )
