@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +115,22 @@ def test_it_learns_a_season_and_a_resumed_fit_ends_with_the_same_bits(mode: str,
     details = resumed.details()
     assert details["known_fraction"]["y"] == pytest.approx(0.9, abs=0.03)
     assert 0 < details["honest_fraction"] <= 1
+
+
+def test_a_saved_network_answers_without_torch(tmp_path: Path) -> None:
+    task = Forecasting(LAYOUT, panel=_panel())
+    model = task.estimator(LSTMConfig(width=4), TrainConfig(epochs=1))
+    model.fit(_windows(12, 60), None, _context(tmp_path))
+    model.save(tmp_path / "model")
+    code = (
+        "import json, sys; import numpy as np\n"
+        "from sanmaru.tasks.forecasting.models import load_model\n"
+        "from sanmaru.tasks.forecasting.task import Forecasting\n"
+        "from sanmaru.tasks.forecasting.windows import WindowLayout\n"
+        "task = Forecasting(WindowLayout.from_json(json.loads(sys.argv[1])))\n"
+        "print(load_model(task, __import__('pathlib').Path(sys.argv[2])).forward(np.ones((1, 42), 'f4')).shape)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    command = [sys.executable, "-c", code, json.dumps(LAYOUT.to_json()), str(tmp_path / "model")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "(1, 12)\n"), done.stderr
