@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sanmaru.errors import ProjectFileError
-from sanmaru.storage import Manifest, Storage, open_storage
+from sanmaru.storage import ChangedError, Manifest, Storage, open_storage
 from sanmaru.storage.local import LocalObjects
 from sanmaru.storage.manifest import read_manifest, write_manifest
 from sanmaru.storage.objects import StorageError, TakenError
@@ -116,6 +116,34 @@ def test_two_writers_lose_nothing(storage_url, tmp_path):
     if storage.objects.conditional():
         assert numbers == list(range(1, each * writers + 1))  # every number once
     assert storage.latest("f").key == versions[-1].key
+
+
+def test_read_change_commit_loses_no_update(storage_url, tmp_path):
+    """Two writers count up one number; each takes back what it made from an old version."""
+    open_storage(storage_url, tmp_path).commit("n", {"n": b"0"})
+
+    def count() -> None:
+        own = open_storage(storage_url, tmp_path)
+        for _ in range(5):
+            while True:
+                newest = own.latest("n")
+                new = int(own.read(newest, "n")) + 1
+                try:
+                    own.commit("n", {"n": str(new).encode()}, meta={"by": id(own)}, expected=newest.version)
+                    break
+                except ChangedError:
+                    continue
+
+    threads = [threading.Thread(target=count) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    storage = open_storage(storage_url, tmp_path)
+    n = int(storage.read(storage.latest("n"), "n"))
+    assert n == 10 if storage.objects.conditional() else 5 <= n <= 10
+    with pytest.raises(ChangedError, match=r"'n' in .* is no longer at version 0: another writer was first"):
+        storage.commit("n", {"n": b"x"}, expected=0)
 
 
 def test_servers_that_ignore_the_condition_are_found_out(storage, request):

@@ -15,6 +15,10 @@ class StorageError(UserError):
     """Storage does not answer, refuses, or holds something else than its manifest says."""
 
 
+class ChangedError(StorageError):
+    """Another writer committed between reading and committing: read again, and commit what follows from that."""
+
+
 class TakenError(Exception):
     """The key exists already, and was to be made anew."""
 

@@ -25,7 +25,7 @@ from sanmaru.errors import nearest
 from sanmaru.files import sha256, whole
 from sanmaru.storage.local import LocalObjects
 from sanmaru.storage.manifest import Manifest, StoredFile, read_manifest, write_manifest
-from sanmaru.storage.objects import Objects, StorageError, StoredObject, TakenError
+from sanmaru.storage.objects import ChangedError, Objects, StorageError, StoredObject, TakenError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]*(/[A-Za-z0-9][A-Za-z0-9_.=-]*)*")
 _FILE = re.compile(r"[^/\\\0.][^/\\\0]*(/[^/\\\0.][^/\\\0]*)*")
@@ -40,7 +40,12 @@ class Storage:
         self.objects = objects
 
     def commit(
-        self, name: str, files: Mapping[str, bytes | Path], *, meta: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        files: Mapping[str, bytes | Path],
+        *,
+        meta: Mapping[str, Any] | None = None,
+        expected: int | None = None,
     ) -> Manifest:
         """Store files as the next version of `name`; readers see all of them or none.
 
@@ -50,8 +55,12 @@ class Storage:
             name: Path of letters, digits, `_.=-` and `/`.
             files: Names to bytes or local files.
             meta: Kept in the manifest; plain JSON.
+            expected: The version that the files were made from (0: there was none). If it is no longer the newest,
+                nothing is committed. Certain only where the place honours conditional puts; elsewhere two writers of
+                one moment may both succeed.
 
         Raises:
+            ChangedError: when another version than `expected` is the newest.
             ValueError: for a name that cannot be a key.
             StorageError: when the place does not take them; the newest version is then what it was.
         """
@@ -61,6 +70,9 @@ class Storage:
         newest = self.latest(name)
         if newest is not None and newest.same_content(facts, meta):
             return newest
+        version = newest.version if newest else 0
+        if expected is not None and expected != version:
+            raise self._changed(name, expected)
         now = datetime.now(UTC)
         folder = f"{name}/data/{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(6)}"
         stored = {}
@@ -68,16 +80,23 @@ class Storage:
             key = f"{folder}/{file}"
             self.objects.put(key, content)
             stored[file] = StoredFile(key=key, size=facts[file][0], sha256=facts[file][1])
-        version = (newest.version if newest else 0) + 1
         for _ in range(TRIES):
+            version += 1
             manifest = Manifest(name=name, version=version, created=now, files=stored, meta=meta)
             try:
                 return self._put_manifest(manifest)
             except TakenError:
-                version += 1
+                if expected is not None:
+                    raise self._changed(name, expected) from None
         raise StorageError(
             f"{TRIES} versions of {name!r} in {self.objects.place} were taken by other writers meanwhile. "
             "Let fewer of them write one name at once."
+        )
+
+    def _changed(self, name: str, expected: int) -> ChangedError:
+        return ChangedError(
+            f"{name!r} in {self.objects.place} is no longer at version {expected}: another writer was first. "
+            "Read it again."
         )
 
     def _put_manifest(self, manifest: Manifest) -> Manifest:
