@@ -1,10 +1,15 @@
 import json
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import sqlalchemy as sa
+
+from sanmaru.database import open_engine
+from sanmaru.serving.prediction_log import PREDICTIONS
 
 PROJECT = """\
 name: air
@@ -64,6 +69,28 @@ def test_textbook_thresholds_are_shown_and_remember_nothing(project: Path, comma
     assert status in (0, 3)
     assert "their false-alarm rate is unknown" in out
     assert not (project / "monitor.db").exists()
+
+
+def test_the_servers_log_tells_latency_and_age(project: Path, command):
+    engine = open_engine("sqlite:///answers.db", project)
+    PREDICTIONS.metadata.create_all(engine)
+    now = time.time()
+    rows = [
+        {"request": f"r{n}", "place": 0, "at": now - 3600 * n, "latency_ms": 10.0 + n, "model": "air",
+         "version": "2" if n < 48 else "1", "answer": "1"}
+        for n in range(72)
+    ]  # fmt: skip
+    with engine.begin() as connection:
+        connection.execute(sa.insert(PREDICTIONS), rows)
+    engine.dispose()
+    text = (project / "sanmaru.yaml").read_text() + "  requests: sqlite:///answers.db\n  limits: {latency_ms: 50}\n"
+    (project / "sanmaru.yaml").write_text(text)
+    found = {one["name"]: one for one in json.loads(command("monitor", "--json", "--no-send")[1])["service"]}
+    assert found["latency_ms"]["value"] == pytest.approx(np.percentile(np.arange(10.0, 82.0), 95))
+    assert found["latency_ms"]["limit"] == 50
+    assert found["model_age_d"]["value"] == pytest.approx(47 / 24, abs=0.01)
+    (project / "sanmaru.yaml").write_text(text.replace("answers.db", "other.db"))
+    assert "sanmaru_predictions cannot be read there" in command("monitor")[2]
 
 
 def test_what_is_missing_is_said(project: Path, command):

@@ -13,6 +13,7 @@ from sanmaru.errors import UserError
 if TYPE_CHECKING:
     import polars as pl
 
+    from sanmaru.monitoring.config import MonitorConfig
     from sanmaru.monitoring.report import MonitorReport
 
 ALARM = 3
@@ -58,7 +59,7 @@ def monitor(
         config = config.model_copy(update={"thresholds": "textbook"})
     before = _table(loaded.folder, reference, config.reference, "reference")
     since = _table(loaded.folder, current, config.current, "current")
-    requests = None if config.requests is None else _table(loaded.folder, None, config.requests, "requests")
+    requests = _requests(loaded.folder, config)
     state = None if textbook else MonitorState(open_engine(config.state, loaded.folder, "monitor.state"))
     report = watch(before, since, config, state, requests=requests)
     if state is not None:
@@ -97,6 +98,35 @@ def _table(folder: Path, given: Path | None, named: str | None, which: str) -> p
     except pl.exceptions.PolarsError as error:
         raise UserError(f"the {which} table {path} cannot be read: {error}") from error
     raise UserError(f"the {which} table {path} should end with .parquet, .csv or .tsv.")
+
+
+def _requests(folder: Path, config: MonitorConfig) -> pl.DataFrame | None:
+    """Read the log of requests: a file, or the newest window of the server's log of answers in a database."""
+    if config.requests is None or "://" not in config.requests:
+        return None if config.requests is None else _table(folder, None, config.requests, "requests")
+    import time
+
+    import polars as pl
+    import sqlalchemy as sa
+
+    from sanmaru.database import open_engine
+    from sanmaru.monitoring.config import hours
+    from sanmaru.serving.prediction_log import PREDICTIONS
+
+    engine = open_engine(config.requests, folder, "monitor.requests")
+    chosen = PREDICTIONS.c.at, PREDICTIONS.c.latency_ms, PREDICTIONS.c.version
+    since = time.time() - 3600 * hours(config.window)
+    try:
+        with engine.connect() as connection:
+            found = connection.execute(sa.select(*chosen).where(PREDICTIONS.c.at >= since))
+            rows = [tuple(row) for row in found]
+    except sa.exc.DBAPIError as error:
+        raise UserError(f"monitor.requests: {PREDICTIONS.name} cannot be read there: {error.orig}") from None
+    finally:
+        engine.dispose()
+    table = pl.DataFrame(rows, schema={"at": pl.Float64, "latency_ms": pl.Float64, "version": pl.String}, orient="row")
+    at = (pl.col("at") * 1e6).cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    return table.select(at.alias(config.time), "latency_ms", "version")
 
 
 def _print(report: MonitorReport, html: Path | None) -> None:

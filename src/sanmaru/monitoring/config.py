@@ -94,7 +94,8 @@ class MonitorConfig(Config):
     current: str | None = None
     """Table of what came since."""
     requests: str | None = None
-    """Log of requests with `time`, and `latency_ms`, `status`, `version` where it has them."""
+    """Log of requests with `time`, and `latency_ms`, `status`, `version` where it has them: a table, or the database
+    URL that `sanmaru serve --log` writes to."""
     time: str = "time"
     """Column with the time of each row."""
     series: str | None = None
