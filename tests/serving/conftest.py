@@ -100,6 +100,112 @@ def _package(folder: Path, task: Any, table: pl.DataFrame, estimator: Any) -> Pa
     )
 
 
+DISTRICTS = ("Gangnam", "Jongno", "Mapo-gu")
+SERIES_FILE = """
+name: air
+task: forecasting
+data: {train: air.csv, series: district, time: time, target: [pm25, temperature], known: [holiday], static: [lat]}
+forecast: {zone: Asia/Seoul, horizon: 24, lookback: 48, season: 24, origins: {every: 1d, reach: 0.3}}
+split: {folds: 2}
+model: {kind: ridge}
+"""
+
+
+def air(n_steps: int = 24 * 20) -> pl.DataFrame:
+    """Hours of three districts with gaps, a category, and a holiday that is known in advance; local times."""
+    rng = np.random.default_rng(0)
+    hours = np.arange(n_steps)
+    times = np.datetime64("2026-03-01T00:00", "us") + hours * np.timedelta64(1, "h")
+    parts = []
+    for place, district in enumerate(DISTRICTS):
+        holiday = ((hours // 24) % 7 >= 5).astype(float)
+        pm25 = 30 + 10 * place + 8 * np.sin(2 * np.pi * hours / 24) - 5 * holiday + rng.normal(0, 3, n_steps)
+        known = rng.random(n_steps) > 0.02
+        parts.append(
+            pl.DataFrame(
+                {
+                    "district": [district] * n_steps,
+                    "time": pl.Series(times).dt.strftime("%Y-%m-%d %H:%M"),
+                    "pm25": [
+                        round(float(value), 1) if there else None for value, there in zip(pm25, known, strict=True)
+                    ],
+                    "temperature": (10 + 8 * np.sin(2 * np.pi * (hours - 9) / 24) + rng.normal(0, 1, n_steps)).round(1),
+                    "wind": rng.choice(["N", "E", "S"], n_steps),
+                    "holiday": holiday,
+                    "lat": [37.5 + place / 100] * n_steps,
+                }
+            )
+        )
+    return pl.concat(parts)
+
+
+def make_forecaster(folder: Path, kind: str = "ridge", **forecast: Any) -> Package:
+    """Fit a forecaster on `air` and package it."""
+    from sanmaru.experiments.forecasting import evaluation_of, golden_windows
+    from sanmaru.tasks.forecasting.models import config_of
+    from sanmaru.tasks.forecasting.opening import open_series, split_windows
+
+    work = folder.with_name(folder.name + "-work")
+    work.mkdir(parents=True)
+    air().write_csv(work / "air.csv")
+    (work / "sanmaru.yaml").write_text(SERIES_FILE)
+    file: Any = Project.load(work).file
+    settings = file.forecast.model_copy(update=forecast)
+    split = split_windows(open_series(file.data, settings, work), settings, file.split)
+    task, windows = split.task, split.windows
+    estimator = task.estimator(config_of(kind)(), TrainConfig())
+    estimator.fit(
+        windows[split.folds.train(0)], None, FitContext(folder=work, cache=work, seed=0, metric=find_metric("mae"))
+    )
+    estimator.save(work / "estimator")
+    judged = windows.filter(pl.Series(split.folds.fold >= 0))
+    predictions = task.predictions(judged["window"], estimator.forward(estimator.encode(judged)))
+    fold = pl.Series("fold", split.folds.fold[split.folds.fold >= 0])
+    return write_package(
+        folder,
+        task=task,
+        estimators=[work / "estimator"],
+        golden=golden_windows(task, judged.head(16)),
+        evaluation=evaluation_of(task, judged, predictions.with_columns(fold)),
+        card={"name": "air", "problem": "How much fine dust tomorrow?", "metric": "mase", "score": {"value": 0.7}},
+    )
+
+
+@pytest.fixture(scope="session")
+def forecaster_maker() -> Callable[..., Package]:
+    return make_forecaster
+
+
+@pytest.fixture(scope="session")
+def forecaster(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ridge regression that forecasts two targets of three districts; tests do not change its folder."""
+    return make_forecaster(tmp_path_factory.mktemp("air") / "package").folder
+
+
+@pytest.fixture(scope="session")
+def history() -> Callable[..., list[dict[str, Any]]]:
+    """Makes rows of a request: so many steps of history, and the steps ahead with the holiday only; local times."""
+
+    def make(steps: int = 48, *, ahead: int = 24, districts: tuple[str, ...] = DISTRICTS) -> list[dict[str, Any]]:
+        rows = []
+        for district in districts:
+            table = air().filter(pl.col("district") == (district if district in DISTRICTS else DISTRICTS[0]))
+            for place, row in enumerate(table.head(steps + ahead).to_dicts()):
+                blank = {} if place < steps else dict.fromkeys(("pm25", "temperature", "wind"))
+                time = row["time"].replace(" ", "T") + ":00+09:00"
+                rows.append({"series": district, **row, "time": time, **blank})
+                del rows[-1]["district"]
+        return rows
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def air_client(serving: Client, forecaster: Path) -> Iterator[TestClient]:
+    with serving(forecaster) as client:
+        yield client
+
+
 @pytest.fixture(scope="session")
 def package_maker() -> Callable[..., Package]:
     return make_package
@@ -149,6 +255,31 @@ def picture() -> Callable[..., bytes]:
         buffer = io.BytesIO()
         Image.new("RGB", (side, side), (grey, grey, grey)).save(buffer, "PNG")
         return buffer.getvalue()
+
+    return make
+
+
+@pytest.fixture
+def air_project(tmp_path: Path, prepared_database: Path) -> Project:
+    """A forecasting project with an empty registry."""
+    shutil.copy(prepared_database, tmp_path / "mlflow.db")
+    (tmp_path / "sanmaru.yaml").write_text(SERIES_FILE)
+    return Project.load(tmp_path)
+
+
+@pytest.fixture
+def air_run(air_project: Project) -> Callable[[str], Run]:
+    """Makes a finished run whose model is of the given kind."""
+
+    def make(kind: str) -> Run:
+        run = Run.create(air_project)
+        make_forecaster(run.package_folder, kind)
+        write_json(
+            run.folder / "scores.json",
+            {"metric": "mase", "value": 1.0, "low": 0.9, "high": 1.1, "all": {"mase": 1.0}, "folds": []},
+        )
+        run.update(status="done")
+        return run
 
     return make
 

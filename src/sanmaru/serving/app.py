@@ -131,17 +131,23 @@ def _surface(service: Service) -> FastAPI:
         redoc_url=None,
     )
 
+    has_site = service.site is not None
+
+    def needs_key() -> bool:
+        return service.keys.active
+
     @api.get("/", response_class=HTMLResponse, tags=["pages"], summary="The model's card")
     async def card(request: Request) -> HTMLResponse:
-        page = card_page(service.slot, service.source, str(request.base_url), needs_key=service.keys.active)
+        page = card_page(service.slot, service.source, str(request.base_url), needs_key=needs_key(), has_site=has_site)
         return _page(page)
 
     @api.get("/try", response_class=HTMLResponse, tags=["pages"], summary="Try the model")
     async def try_it() -> HTMLResponse:
         model = service.slot.current
         if model is None:
-            return _page(card_page(service.slot, service.source, "", needs_key=service.keys.active), status=503)
-        return _page(try_page(model, needs_key=service.keys.active))
+            page = card_page(service.slot, service.source, "", needs_key=needs_key(), has_site=has_site)
+            return _page(page, status=503)
+        return _page(try_page(model, needs_key=needs_key(), has_site=has_site))
 
     @api.get("/health", tags=["operation"], summary="Whether the process answers")
     async def health() -> dict[str, str]:

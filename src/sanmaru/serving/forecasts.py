@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sanmaru.errors import DataError
+from sanmaru.errors import DataError, nearest
 from sanmaru.serving.errors import RequestError
 from sanmaru.serving.rows import read_rows
 
@@ -238,11 +238,17 @@ def _typed(table: pl.DataFrame, task: Forecasting) -> tuple[pl.DataFrame, dict[s
     _refuse(times.is_null(), table[names[0]], "the row has no time that can be read; write 2026-05-01T00:00:00Z")
     _, on = task.every.index(times)
     _refuse(pl.Series(~on), table[names[0]], f"is no step of {task.every.text} (zone {task.every.zone}) of this model")
+    wanted = dict.fromkeys(task.channels.columns)
+    absent = [name for name in wanted if name not in table.columns]
+    if absent:
+        spare = [name for name in table.columns if name not in wanted]
+        told = ", ".join(map(repr, absent[:10]))
+        raise RequestError(
+            422, f"the rows have no column {told}, which the model takes. {nearest(absent[0], spare)}", "rows"
+        )
     columns = [series, times.alias("time")]
     kinds = {column.name: column for column in task.columns}
-    for name in dict.fromkeys(task.channels.columns):
-        if name not in table.columns:
-            continue  # the task names it, and what it may be a slip for
+    for name in wanted:
         column = kinds[name]
         cells = types.clean(table[name], data.missing)
         converted = types.convert(cells, column.kind, column.form)
@@ -250,12 +256,7 @@ def _typed(table: pl.DataFrame, task: Forecasting) -> tuple[pl.DataFrame, dict[s
         if converted.series.dtype.is_float():
             _refuse(converted.series.is_infinite().fill_null(False), table[name], "is not finite")
         columns.append(converted.series.alias(name))
-    others = [
-        pl.repeat(None, table.height, eager=True).alias(name)
-        for name in table.columns
-        if name not in {c.name for c in columns}
-    ]
-    return pl.DataFrame([*columns, *others]), counts
+    return pl.DataFrame(columns), counts
 
 
 def _moments(cells: pl.Series) -> pl.Series | None:

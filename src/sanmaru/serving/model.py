@@ -13,6 +13,7 @@ import orjson
 
 from sanmaru.serving.errors import Header
 from sanmaru.serving.examples import example_row
+from sanmaru.serving.forecast_example import example_rows
 from sanmaru.serving.forecasts import ForecastRequest, answers_of, outputs_of, read_forecast, request_of, table_of
 from sanmaru.serving.rows import read_rows
 
@@ -76,6 +77,8 @@ class ServedModel:
         # What a row of a series must have is checked with the table: it may also have a long table's own names.
         needed = () if self.forecasts else signature.inputs
         self.required = tuple(column.name for column in needed if column.required)
+        self.example: list[dict[str, Any]] = example_rows(package) if self.forecasts else []
+        """Rows that can be forecast from; empty where the model takes single rows."""
         self.images = tuple(column.name for column in signature.inputs if column.kind == "image")
         # How long a picture takes to decode depends on the picture, so pictures never hold the event loop.
         # Nor do forecasts: making a table of a series' rows takes longer than a small model's whole prediction.
@@ -183,8 +186,6 @@ def _predicting(package: Package) -> Callable[[int], object]:
 
 def _forecasting(package: Package) -> Callable[[int], object]:
     """Forecast the golden series, once or under so many names."""
-    from sanmaru.serving.forecast_example import example_rows
-
     rows = example_rows(package)
     named = {
         n: [{**row, "series": f"{row['series']} {copy}"} for copy in range(n) for row in rows] for n in (1, Warmth.many)

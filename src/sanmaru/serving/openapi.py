@@ -41,13 +41,16 @@ def describe_predict(model: ServedModel | None) -> dict[str, Any]:
         "responses": {str(status): {"description": text, "content": error} for status, text in ERRORS.items()},
     }
     if model is not None:
-        operation["requestBody"] = {"required": True, "content": _bodies(model.signature)}
+        from sanmaru.serving.forecast_openapi import forecast_answer, forecast_bodies  # which takes schemas from here
+
+        bodies = forecast_bodies(model) if model.forecasts else _bodies(model.signature)
+        operation["requestBody"] = {"required": True, "content": bodies}
         operation["responses"]["200"] = {
-            "description": "One prediction per row, in order.",
+            "description": "One forecast per series." if model.forecasts else "One prediction per row, in order.",
             "headers": {
                 "X-Model": {"schema": {"type": "string"}, "description": "`name@version`, the name percent-encoded."},
             },
-            "content": {"application/json": {"schema": _answer(model), "example": _answer_example(model)}},
+            "content": {"application/json": forecast_answer(model) if model.forecasts else _row_answer(model)},
         }
     return operation
 
@@ -77,7 +80,7 @@ def row_schema(signature: Signature) -> dict[str, Any]:
     required = [column.name for column in signature.inputs if column.required]
     schema: dict[str, Any] = {
         "type": "object",
-        "properties": {column.name: _column(column) for column in signature.inputs},
+        "properties": {column.name: column_schema(column) for column in signature.inputs},
     }
     if required:
         schema["required"] = required
@@ -95,7 +98,8 @@ def json_example(signature: Signature) -> dict[str, Any]:
     return row
 
 
-def _column(column: Column) -> dict[str, Any]:
+def column_schema(column: Column) -> dict[str, Any]:
+    """Return the JSON schema of a value of an input column."""
     if column.kind == "image":
         return {
             "type": "string",
@@ -140,7 +144,7 @@ def _bodies(signature: Signature) -> dict[str, Any]:
             "items": {"type": "string", "format": "binary"},
             "description": "One or more pictures.",
         }
-        others = {column.name: _column(column) for column in signature.inputs if column.kind != "image"}
+        others = {column.name: column_schema(column) for column in signature.inputs if column.kind != "image"}
         properties = {**{column.name: files for column in pictures}, **others}
         content["multipart/form-data"] = {"schema": {"type": "object", "properties": properties}}
         if len(pictures) == 1:
@@ -148,10 +152,14 @@ def _bodies(signature: Signature) -> dict[str, Any]:
     return content
 
 
+def _row_answer(model: ServedModel) -> dict[str, Any]:
+    return {"schema": _answer(model), "example": _answer_example(model)}
+
+
 def _answer(model: ServedModel) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     for output in model.signature.outputs:
-        properties.update(_output(output))
+        properties.update(output_schema(output))
     for target in _targets(model):
         properties[target.name] = _label(target.classes, target.dtype)
     return {
@@ -168,7 +176,8 @@ def _answer(model: ServedModel) -> dict[str, Any]:
     }
 
 
-def _output(output: Output) -> dict[str, Any]:
+def output_schema(output: Output) -> dict[str, Any]:
+    """Return the JSON schemas of what one output adds to an answer, by name."""
     if output.kind == "regression":
         levels = zip(output.quantile_names, output.quantiles, strict=True)
         return {

@@ -12,6 +12,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from sanmaru.serving.examples import example_value
+from sanmaru.serving.forecasts import task_of
 from sanmaru.serving.openapi import json_example
 
 if TYPE_CHECKING:
@@ -26,23 +27,27 @@ SELECT_MOST = 60
 """Categories that still make a usable list to choose from; more become a text field with suggestions."""
 SUGGEST_MOST = 500
 
+SCRIPTS = {"try.html": "try.js", "forecast.html": "forecast.js"}
+
 Page = tuple[str, str]
 """HTML text and its content security policy."""
 
 
-def card_page(slot: Slot, source: ModelSource, base_url: str, *, needs_key: bool) -> Page:
+def card_page(slot: Slot, source: ModelSource, base_url: str, *, needs_key: bool, has_site: bool = False) -> Page:
     """Return the model's card: what it is for, how good it is, what it takes, how to call it."""
     model = slot.current
     if model is None:
-        return _render("card.html", model=None, source=source, slot=slot)
+        return _render("card.html", model=None, source=source, slot=slot, has_site=has_site)
     card = {"problem": "", "goal": "", "constraints": "", "baseline": "", **model.package.card}
-    row = json_example(model.signature)
+    row = {} if model.forecasts else json_example(model.signature)
     return _render(
         "card.html",
         model=model,
         source=source,
         slot=slot,
+        has_site=has_site,
         card=card,
+        series=_series(model) if model.forecasts else None,
         score=_score(card),
         row_ms=f"{model.warmth.row_ms:.2g}" if model.warmth.row_ms < 10 else f"{model.warmth.row_ms:.0f}",
         since=datetime.fromtimestamp(model.since, UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -53,8 +58,10 @@ def card_page(slot: Slot, source: ModelSource, base_url: str, *, needs_key: bool
     )
 
 
-def try_page(model: ServedModel, *, needs_key: bool) -> Page:
-    """Return the form made from the signature."""
+def try_page(model: ServedModel, *, needs_key: bool, has_site: bool = False) -> Page:
+    """Return the form made from the signature, or the page to paste a series' history into."""
+    if model.forecasts:
+        return _try_forecast(model, needs_key=needs_key, has_site=has_site)
     fields = [_field(column) for column in model.signature.inputs]
     data = {
         "inputs": [
@@ -64,11 +71,45 @@ def try_page(model: ServedModel, *, needs_key: bool) -> Page:
         "outputs": [output.to_json() for output in model.signature.outputs],
         "examples": {field["name"]: field["value"] for field in fields},
     }
-    return _render("try.html", model=model, fields=fields, data=data, needs_key=needs_key)
+    return _render("try.html", model=model, fields=fields, data=data, needs_key=needs_key, has_site=has_site)
+
+
+def _try_forecast(model: ServedModel, *, needs_key: bool, has_site: bool) -> Page:
+    from sanmaru.serving.forecast_example import csv_text
+
+    series = _series(model)
+    task = task_of(model.package)
+    data = {
+        "example": csv_text(model.example),
+        "zone": task.every.zone,
+        "series": task.data.series,
+        "time": task.data.time_columns[0] if len(task.data.time_columns) == 1 else None,
+        "outputs": [
+            {
+                "name": output.name,
+                "quantiles": output.quantile_names,
+                "levels": [f"{100 * level:.4g} %" for level in output.quantiles],
+            }
+            for output in model.signature.outputs
+        ],
+    }
+    return _render("forecast.html", model=model, data=data, needs_key=needs_key, has_site=has_site, **series)
+
+
+def _series(model: ServedModel) -> dict[str, Any]:
+    """What of history and horizon the pages tell."""
+    task = task_of(model.package)
+    return {
+        "lookback": task.layout.lookback,
+        "horizon": task.layout.horizon,
+        "every": task.every.text,
+        "zone": task.every.zone,
+        "known": task.channels.known,
+    }
 
 
 def _render(template: str, **context: Any) -> Page:
-    script = _asset("try.js") if template == "try.html" else ""
+    script = _asset(SCRIPTS[template]) if template in SCRIPTS else ""
     # Only this very script may run: a category named like HTML could not, even if it escaped its place.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
@@ -115,6 +156,8 @@ def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             parts = [f"{name} {_figure(part)}" for name, part in value.items() if not isinstance(part, Mapping | list)]
             text = ", ".join(parts)
+        elif isinstance(value, list) and all(isinstance(part, Mapping) for part in value):
+            text = "; ".join(str(part["text"]) for part in value if "text" in part)
         else:
             text = _figure(value)
         if text:
@@ -194,6 +237,8 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
 
 def _curl(model: ServedModel, row: dict[str, Any], base_url: str, *, needs_key: bool) -> str:
     key = " -H 'Authorization: Bearer KEY'" if needs_key else ""
+    if model.forecasts:
+        return f"curl{key} -H 'Content-Type: text/csv' \\\n  --data-binary @history.csv {base_url}predict"
     if len(model.images) == 1:
         return f"curl{key} -F file=@picture.jpg {base_url}predict"
     body = json.dumps({"rows": [_short(row)]}, ensure_ascii=False).replace("'", "'\\''")
@@ -202,6 +247,12 @@ def _curl(model: ServedModel, row: dict[str, Any], base_url: str, *, needs_key: 
 
 def _python(model: ServedModel, row: dict[str, Any], base_url: str, *, needs_key: bool) -> str:
     key = ', headers={"Authorization": "Bearer KEY"}' if needs_key else ""
+    if model.forecasts:
+        return (
+            'import httpx\nimport polars as pl\n\nrows = pl.read_csv("history.csv").to_dicts()\n'
+            f'answer = httpx.post("{base_url}predict", json={{"rows": rows}}{key}).json()\n'
+            'print(pl.DataFrame(answer["predictions"]).explode("forecast").unnest("forecast"))'
+        )
     if len(model.images) == 1:
         call = f'httpx.post("{base_url}predict", files={{"file": open("picture.jpg", "rb")}}{key})'
     else:

@@ -182,7 +182,8 @@ def _media_help(kind: bytes, model: ServedModel) -> str:
         return (
             f"cannot read a body of type {given!r}. Send multipart/form-data, image/*, or application/json with base64."
         )
-    return f"cannot read a body of type {given!r}. This model takes rows: send application/json."
+    csv = " or text/csv" if model.forecasts else ""
+    return f"cannot read a body of type {given!r}. This model takes rows: send application/json{csv}."
 
 
 def _decode_pictures(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
