@@ -54,6 +54,13 @@ def test_rows_after_a_batch_do_not_count(rules, stations):
     np.testing.assert_array_equal(rules.scores(batch, before), rules.scores(batch, stations))
 
 
+def test_times_may_be_written_in_another_zone_or_unit(rules, stations):
+    batch, before = stations.tail(5), stations.head(-5)
+    elsewhere = batch.with_columns(pl.col("time").dt.convert_time_zone("Asia/Seoul").dt.cast_time_unit("ms"))
+    naive = before.with_columns(pl.col("time").dt.replace_time_zone(None))
+    np.testing.assert_array_equal(rules.scores(elsewhere, naive), rules.scores(batch, before))
+
+
 def test_times_that_repeat_in_a_batch_are_told(rules, stations):
     batch = stations.filter(pl.col("series") == "a").tail(10)
     verdicts = rules.verdicts(pl.concat([batch, batch.tail(3)]))

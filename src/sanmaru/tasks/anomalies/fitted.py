@@ -19,7 +19,7 @@ from sanmaru.tasks.anomalies.detectors.base import RESTORE_ERROR, Detector
 from sanmaru.tasks.anomalies.detectors.find import make_detector
 from sanmaru.tasks.anomalies.features import LOOK_BACK, Features, make_features
 from sanmaru.tasks.anomalies.reference import Reference, learn_reference
-from sanmaru.tasks.anomalies.series import SERIES, TIME, Floats, Indexes, series_rows, watched
+from sanmaru.tasks.anomalies.series import SERIES, TIME, Floats, Indexes, keyed, series_rows, watched
 from sanmaru.tasks.anomalies.threshold import Scored, Threshold, set_threshold
 from sanmaru.tasks.base import FitContext
 
@@ -127,13 +127,13 @@ class Fitted:
         for name in needed:
             if name not in table.columns:
                 raise DataError(f"the detector watches {name!r}, and the rows to judge have no such column.")
-        both = table.select(needed)
+        both = keyed(table.select(needed))
         before = 0
         if context_rows is not None and context_rows.height:
             missing = [name for name in needed if name not in context_rows.columns]
             if missing:
                 raise DataError(f"the rows from before have no column {missing[0]!r}; give them the batch's columns.")
-            tail = self._looked_back_at(both, context_rows.select(needed))
+            tail = self._looked_back_at(both, keyed(context_rows.select(needed)))
             casts = dict.fromkeys(self.columns, pl.Float64)
             both = pl.concat([tail.cast(casts), both.cast(casts)], how="vertical_relaxed")  # type: ignore[arg-type]
             before = tail.height

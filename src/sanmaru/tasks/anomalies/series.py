@@ -96,18 +96,15 @@ def series_rows(
     for name in (SERIES, TIME, *channels):
         if name not in table.columns:
             raise DataError(f"the table has no column {name!r}; it has {', '.join(table.columns)}.")
-    dtype = table[TIME].dtype
-    if not isinstance(dtype, pl.Datetime):
-        raise DataError(f"`time` should hold dates and times, got {dtype}. Read it with sanmaru.tasks.anomalies.read.")
+    table = keyed(table)
     empty = table.filter(pl.col(SERIES).is_null() | pl.col(TIME).is_null()).height
     if empty:
         raise DataError(f"{empty} rows have no series or no time, and cannot be put in order. Leave them out.")
-    time = pl.col(TIME) if dtype.time_zone else pl.col(TIME).dt.replace_time_zone("UTC")
-    local = time.dt.convert_time_zone(zone)
+    local = pl.col(TIME).dt.convert_time_zone(zone)
     found = (
         table.select(
-            pl.col(SERIES).cast(pl.String),
-            time.dt.convert_time_zone("UTC").alias(TIME),
+            SERIES,
+            TIME,
             local.dt.hour().cast(pl.Int64).alias("hour"),
             (local.dt.month().cast(pl.Int64) - 1).alias("month"),
             *(pl.col(name).cast(pl.Float64).alias(f"v{place}") for place, name in enumerate(channels)),
@@ -132,6 +129,21 @@ def series_rows(
     for name in counters:
         _to_growth(rows, rows.channels.index(name))
     return rows
+
+
+def keyed(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the table with `series` as String and `time` as Datetime[us, UTC]; a time without a zone is UTC.
+
+    Raises:
+        DataError: when `time` is of another type.
+    """
+    dtype = table[TIME].dtype
+    if not isinstance(dtype, pl.Datetime):
+        raise DataError(f"`time` should hold dates and times, got {dtype}. Read it with sanmaru.tasks.anomalies.read.")
+    time = pl.col(TIME) if dtype.time_zone else pl.col(TIME).dt.replace_time_zone("UTC")
+    return table.with_columns(
+        pl.col(SERIES).cast(pl.String), time.dt.convert_time_zone("UTC").dt.cast_time_unit("us").alias(TIME)
+    )
 
 
 def _to_growth(rows: SeriesRows, channel: int) -> None:
