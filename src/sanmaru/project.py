@@ -376,7 +376,8 @@ def _siblings(content: Mapping[str, Any], location: list[str]) -> Iterable[str]:
     node = definitions[task]
     value: Any = content
     for part in location[:-1]:
-        node = node.get("properties", {}).get(part, {})
+        named = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]  # of a mapping by name
+        node = node.get("properties", {}).get(part) or next((one for one in named if isinstance(one, dict)), {})
         value = value.get(part) if isinstance(value, Mapping) else None
         options = node.get("anyOf") or node.get("oneOf") or [node]
         chosen = [definitions[o["$ref"].rsplit("/", 1)[-1]] for o in options if "$ref" in o]

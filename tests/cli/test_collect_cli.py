@@ -102,9 +102,17 @@ def test_a_project_without_sources_is_told_where_to_read(
     assert "no collect: with sources. See docs/stages/collect.md" in capsys.readouterr().err
 
 
+def test_a_mistyped_field_names_the_nearest(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "sanmaru.yaml").write_text(PROJECT.replace("stations: {seoul", "stationz: {seoul"))
+    assert sanmaru(monkeypatch, "collect", "status") == 1
+    assert "unknown key 'collect.asos.stationz'. Did you mean 'stations'?" in capsys.readouterr().err
+
+
 def test_a_mistyped_source_names_the_nearest_kind(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / "sanmaru.yaml").write_text(PROJECT.replace("kind: asos", "kind: asoz"))
     assert sanmaru(monkeypatch, "collect", "status") == 1
-    assert "asos" in capsys.readouterr().err
+    assert "unknown collect.asos.kind 'asoz'. Did you mean 'asos'?" in capsys.readouterr().err

@@ -61,13 +61,12 @@ class Replay(BaseSource):
         start, end = unstamp(request.params["start"]), unstamp(request.params["end"])
         reached = self.time(now)
         known = now if self.config.speed is None else reached  # on the clock of the recording, as the rows are
-        rows = []
-        for row in self._cells.filter((pl.col(TIME) >= start) & (pl.col(TIME) < end)).iter_rows(named=True):
-            told = self._told(row, reached)
-            if told is not None:
-                rows.append(told)
-        columns = [*(name for name in self._cells.columns if name != TIME), TIME]
-        table = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String))
+        config = self.config
+        cells = self._cells.filter((pl.col(TIME) >= start) & (pl.col(TIME) < end) & (pl.col(TIME) <= reached))
+        table = cells.with_columns(pl.col(TIME).dt.strftime(_FORM))
+        if config.late or config.lost or config.revised:
+            told = (self._told(row, reached) for row in cells.iter_rows(named=True))
+            table = pl.DataFrame([row for row in told if row is not None], schema=table.schema)
         return Answer(request=request, status=200, headers={}, body=table.write_csv().encode(), fetched_at=known)
 
     def parse(self, answer: Answer) -> Parsed:
