@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -99,6 +100,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pyod", help="Python of an environment with PyOD")
     parser.add_argument("--data", nargs="+", choices=list(FILES), default=list(FILES), metavar="NAME")
+    parser.add_argument(
+        "--detectors", nargs="+", choices=KINDS, default=KINDS, metavar="KIND", help="only these of ours"
+    )
     parser.add_argument("--tiny", action="store_true", help="few rows, few faults, cheap detectors")
     parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/tasks/anomalies.md")
     given = parser.parse_args()
@@ -112,7 +116,7 @@ def main() -> None:
         if not path.is_file():
             print(f"{name}: {path} is absent, left out", file=sys.stderr)
             continue
-        lines += one_data_set(name, path, pyod=given.pyod, tiny=given.tiny)
+        lines += one_data_set(name, path, pyod=given.pyod, tiny=given.tiny, kinds=given.detectors)
         if given.write_docs and not given.tiny:  # what was measured stays, should the rest fail
             write(lines)
     if not given.tiny:
@@ -122,11 +126,11 @@ def main() -> None:
     print("\n".join(lines))
 
 
-def one_data_set(name: str, path: Path, *, pyod: str | None, tiny: bool) -> list[str]:
+def one_data_set(name: str, path: Path, *, pyod: str | None, tiny: bool, kinds: Sequence[str] = KINDS) -> list[str]:
     _, columns, counters = FILES[name]
     table = read_long(path, columns)
-    kinds = ("rules", "ecod", "isolation-forest") if tiny else KINDS
     if tiny:
+        kinds = ("rules", "ecod", "isolation-forest")
         table = table.tail(4000)
     base = {"zone": columns.zone, "counters": counters}
     configs = [AnomalyConfig.model_validate({**base, "model": {"kind": kind}}) for kind in kinds]
@@ -250,10 +254,12 @@ def beijing(table: pl.DataFrame, fitted: dict[str, Fitted]) -> list[str]:
     drop = table.select(pl.any_horizontal(pl.col(name).diff() < 0 for name in names).fill_null(False)).to_series()
     gone = table["pm2.5"].is_null()
     rows = []
-    for kind, one in fitted.items():
-        rows.append([kind, *_resets(table, one, drop), f"{_missing(table, one, gone):.1%}"])
     plain = fit_detector(table, AnomalyConfig(zone="Asia/Shanghai"))
-    rows.append(["rules, counters not named", *_resets(table, plain, drop), f"{_missing(table, plain, gone):.1%}"])
+    for kind, one in {**fitted, "rules, counters not named": plain}.items():
+        verdicts = one.verdicts(table)
+        reset = verdicts.filter(drop).filter("anomaly")
+        named = reset.filter(pl.col("anomaly.reason").str.contains(r"Iws|Is|Ir")).height
+        rows.append([kind, reset.height, named, f"{float(verdicts['anomaly'].filter(gone).mean()):.1%}"])  # type: ignore[arg-type]
     columns = [
         "detector",
         f"of {int(drop.sum()):,} resets flagged",
@@ -261,15 +267,6 @@ def beijing(table: pl.DataFrame, fitted: dict[str, Fitted]) -> list[str]:
         f"of {int(gone.sum()):,} hours without PM2.5 flagged",
     ]
     return ["Real events of air-beijing:", "", *markdown(columns, rows)]
-
-
-def _resets(table: pl.DataFrame, fitted: Fitted, drop: pl.Series) -> tuple[int, int]:
-    verdicts = fitted.verdicts(table).filter(drop).filter("anomaly")
-    return verdicts.height, verdicts.filter(pl.col("anomaly.reason").str.contains(r"Iws|Is|Ir")).height
-
-
-def _missing(table: pl.DataFrame, fitted: Fitted, gone: pl.Series) -> float:
-    return float(fitted.verdicts(table)["anomaly"].filter(gone).mean())  # type: ignore[arg-type]
 
 
 def blanks() -> list[str]:
