@@ -54,7 +54,7 @@ def test_promotions_and_rollbacks_under_load_lose_no_answer(
     service = server("air", "--project", str(tmp_path), "--poll-s", "0.1", "--log", log)
     assert service.wait_ready()["version"] == 1
     stop = threading.Event()
-    seen: list[list[tuple[int, int, str, dict[str, Any]]]] = [[] for _ in range(4)]
+    seen: list[list[tuple[int, int, str, dict[str, Any]]]] = [[] for _ in range(3)]
     failed: list[BaseException] = []
 
     def ask(mine: list[Any], first: int) -> None:
@@ -71,7 +71,7 @@ def test_promotions_and_rollbacks_under_load_lose_no_answer(
     clients = [threading.Thread(target=ask, args=(mine, first)) for first, mine in enumerate(seen)]
     for client in clients:
         client.start()
-    for move in (2, 3, "back", "back", 3, 2, "back", 1):
+    for move in (2, "back", 3, 2, "back"):
         if move == "back":
             version = rollback(air_project, "air").version.version
         else:
@@ -103,7 +103,7 @@ def test_promotions_and_rollbacks_under_load_lose_no_answer(
             )
     metrics = httpx.get(service.url + "/metrics").text
     assert f'sanmaru_requests_total{{status="200"}} {len(answers)}.0' in metrics
-    assert "sanmaru_reloads_total 8.0" in metrics
+    assert "sanmaru_reloads_total 5.0" in metrics
     assert service.stop() == 0
     assert "defect" not in service.log()
     engine = sa.create_engine(log)
