@@ -131,24 +131,26 @@ def _requests(folder: Path, config: MonitorConfig) -> pl.DataFrame | None:
 
 def _print(report: MonitorReport, html: Path | None) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from sanmaru.html.numbers import short
-    from sanmaru.monitoring.page import stated_text, watched_rows
+    from sanmaru.monitoring.page import STATES, stated_text, watched_rows
 
     # In a narrow window, or read by a program, the table is rather too wide than cut.
     console = Console(highlight=False, soft_wrap=True, width=max(Console().width, 120))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("watched", "statistic", "value", "threshold", "false alarms/y", "finds a shift of", "state"):
         table.add_column(name, justify="left" if name in ("watched", "statistic", "state") else "right", no_wrap=True)
+    before = None
     for key, kind, state, statistic, *numbers in watched_rows(report):
-        value, threshold, per_year, _, shift, _ = (short(float(one)) for one in numbers)  # type: ignore[arg-type]
-        style = "bold red" if state == "ALARM" else "yellow" if str(state).startswith("beyond") else ""
-        name = f"{key} ({kind})" if key else ""
-        shown = shift if key else ""
-        table.add_row(
-            name, str(statistic), value, threshold, per_year, shown, f"[{style}]{state}[/]" if style else str(state)
-        )
+        value, threshold, shift, _, per_year, _ = (short(float(one)) for one in numbers)  # type: ignore[arg-type]
+        style = "bold red" if state == STATES["alarm"] else "yellow" if state == STATES["beyond"] else ""
+        shown = f"[{style}]{state}[/]" if style else str(state)
+        again = key == before
+        head = ("", "", "") if again else (escape(f"{key} ({kind})"), shift, shown)
+        table.add_row(head[0], str(statistic), value, threshold, per_year, *head[1:])
+        before = key
     console.print(table)
     for figure in report.service:
         limit = "" if figure.limit is None else f", at most {short(figure.limit)}"
@@ -164,8 +166,8 @@ def _print(report: MonitorReport, html: Path | None) -> None:
     for text in report.notes:
         console.print(text)
     for alert in report.alerts[-5:]:
-        console.print(f"{alert.body()['at']}  {alert.event}: {alert.text}")
+        console.print(f"{alert.body()['at']}  {alert.event}: {escape(alert.text)}")
     for text in report.undelivered:
-        console.print(f"not delivered: {text}")
+        console.print(f"not delivered: {escape(text)}")
     if html is not None:
         console.print(str(html.resolve()))

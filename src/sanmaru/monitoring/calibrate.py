@@ -195,9 +195,10 @@ def textbook(name: str, n_window: float, n_reference: float) -> float:
 
 def _notes(columns: Mapping[str, tuple[Watched, list[Fold]]], config: MonitorConfig, years: float) -> tuple[str, ...]:
     notes = []
-    if years < 1.5:
+    if years < 3:
+        known = "not" if years < 1.5 else "hardly"
         notes.append(
-            f"The reference judges {years:.1f} years: what differs from year to year is not in it, and false alarms "
+            f"The reference judges {years:.1f} years: what differs from year to year is {known} in it, and false alarms "
             "may be more frequent than stated."
         )
     single = [key for key, (one, folds) in columns.items() if len(folds) == 1]

@@ -50,18 +50,15 @@ def watched_rows(report: MonitorReport) -> list[tuple[object, ...]]:
     """Return the table of everything that is watched, a row per statistic.
 
     Returns:
-        Column, kind, state, statistic, value, threshold, its own false alarms a year, largest in the reference,
-        smallest shift found, the same in usual spreads.
+        Column, kind, state, statistic, value, threshold, smallest shift found, the same in usual spreads, false alarms
+        a year of this one alone, largest in the reference. The smallest shift is that of all windows of the column.
     """
-    rows: list[tuple[object, ...]] = []
-    for column in report.columns:
-        for place, one in enumerate(column.statistics):
-            shift = column.smallest_shift if place == 0 else math.nan
-            spreads = shift / column.spread if column.spread else math.nan
-            state = STATES[column.standing] if place == 0 else ""
-            first = (column.key, column.kind) if place == 0 else ("", "")
-            rows.append((*first, state, one.name, one.value, one.threshold, one.per_year, one.largest, shift, spreads))
-    return rows
+    return [
+        (column.key, column.kind, STATES[column.standing], one.name, one.value, one.threshold, column.smallest_shift,
+         column.smallest_shift / column.spread, one.per_year, one.largest)
+        for column in report.columns
+        for one in column.statistics
+    ]  # fmt: skip
 
 
 def stated_text(report: MonitorReport) -> str:
@@ -148,13 +145,13 @@ def _findings(report: MonitorReport) -> list[Finding]:
 
 
 def _drift(report: MonitorReport) -> Section:
-    columns = ("Column", "Kind", "State", "Statistic", "Value", "Threshold", "False alarms a year",
-               "Largest in reference", "Smallest shift found", "in usual spreads")  # fmt: skip
+    columns = ("Column", "Kind", "State", "Statistic", "Value", "Threshold", "Finds a shift of", "in usual spreads",
+               "False alarms a year", "Largest in reference")  # fmt: skip
     blocks: list[Block] = [
         Grid(
             columns=columns,
             rows=watched_rows(report),
-            caption=f"Smallest lasting shift, up and down, that {percent(report.power)} of windows find",
+            caption=f"The smallest lasting shift, up and down, that {percent(report.power)} of windows find",
         )
     ]
     order = sorted(report.columns, key=lambda one: one.standing != "alarm")
