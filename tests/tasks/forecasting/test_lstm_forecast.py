@@ -60,6 +60,27 @@ def test_windows_gathered_on_the_device_are_those_of_the_panel() -> None:
     np.testing.assert_array_equal(labels, panel.target(series, at)[:, :, 0])
 
 
+def test_statistics_are_of_the_steps_that_windows_show() -> None:
+    panel = _panel(100)
+    at = np.array([20, 21, 50])  # they show steps 9 to 21 and 39 to 50
+    zeros = np.zeros(3, dtype=np.int64)
+    truth = panel.target(zeros, at)
+    batches = WindowBatches(
+        LAYOUT,
+        values=panel.values,
+        static=panel.static,
+        series=zeros,
+        at=at,
+        truth=truth,
+        device=torch.device("cpu"),
+    )
+    shown = panel.values[0, [*range(9, 22), *range(39, 51)]]
+    mean, spread, gaps = batches.statistics()
+    np.testing.assert_allclose(mean, np.nanmean(shown, axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(spread, np.nanstd(shown, axis=0), rtol=1e-5)
+    assert gaps == ([0] if np.isnan(shown[:, 0]).any() else [])
+
+
 def test_the_loss_is_that_of_known_targets_alone() -> None:
     loss = ForecastLoss("squared", (0.1, 0.9), torch.tensor([2.0]))
     outputs = torch.tensor([[[1.0, 0.0, 2.0, 5.0, 5.0, 5.0]]], requires_grad=True)  # two steps, one target

@@ -104,8 +104,9 @@ class Trees(BaseForecaster):
         refits = given is not None and self.config.refit and self.train.selection == "inner"
         held = given
         if held is None and self.config.bands == "errors":
-            cut = int(len(train) * (1 - HELD_OUT))
-            train, held = train[:cut], train[cut:]
+            ordered = train.sort("origin")
+            cut = int(len(ordered) * (1 - HELD_OUT))
+            train, held = ordered[:cut], ordered[cut:]
             refits = True
         learned = self._prepare(thinned(train, most), context, learn=True)
         shown = None if held is None else self._prepare(thinned(held, most), context)

@@ -101,8 +101,12 @@ class WindowBatches:
 
         Of the steps from the first to the last that the windows show, those of each series alone.
         """
-        steps = torch.unique(torch.cat([self._origins - lag for lag in range(self.layout.lookback)]))
-        shown = self._values[steps].cpu().numpy().astype(np.float64)
+        # +1 where a window begins and -1 after its end: steps with a positive sum so far are shown by some window.
+        origins = self._origins.cpu().numpy()
+        n_steps = len(self._values) + 1
+        begins = np.bincount(origins - self.layout.lookback + 1, minlength=n_steps)
+        seen = (begins - np.bincount(origins + 1, minlength=n_steps)).cumsum()[:-1] > 0
+        shown = self._values.cpu().numpy()[seen].astype(np.float64)
         static = self._static[torch.unique(self._series)].cpu().numpy().astype(np.float64)
         gaps = [place for place in range(shown.shape[1]) if np.isnan(shown[:, place]).any()]
         means, spreads = [], []
