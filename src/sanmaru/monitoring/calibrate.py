@@ -198,8 +198,8 @@ def _notes(columns: Mapping[str, tuple[Watched, list[Fold]]], config: MonitorCon
     if years < 3:
         known = "not" if years < 1.5 else "hardly"
         notes.append(
-            f"The reference judges {years:.1f} years: what differs from year to year is {known} in it, and false alarms "
-            "may be more frequent than stated."
+            f"The reference judges {years:.1f} years: what differs from year to year is {known} in it, and false "
+            "alarms may be more frequent than stated."
         )
     single = [key for key, (one, folds) in columns.items() if len(folds) == 1]
     if single:
