@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,10 @@ def serve(
       sanmaru serve fine-dust --site published --log sqlite:///predictions.db
       python -m sanmaru.serving.keys phone-app >> keys.txt && sanmaru serve mask-18 --keys keys.txt
     """
+    # Requests hold few rows: to hand them to several threads and wait takes longer than to work on them, the more so
+    # on busy cores. Read when polars is first imported; worker processes inherit it.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
     from sanmaru.serving.run import ServeOptions
     from sanmaru.serving.run import serve as run
     from sanmaru.serving.settings import Settings

@@ -250,6 +250,9 @@ def _typed(table: pl.DataFrame, task: Forecasting) -> tuple[pl.DataFrame, dict[s
     kinds = {column.name: column for column in task.columns}
     for name in wanted:
         column = kinds[name]
+        if table[name].dtype == pl.Float64 and column.kind in ("number", "integer"):  # as JSON numbers are
+            columns.append(table[name])  # JSON knows no infinity
+            continue
         cells = types.clean(table[name], data.missing)
         converted = types.convert(cells, column.kind, column.form)
         _refuse(converted.bad, table[name], f"is not {'an' if column.kind[0] in 'aeiou' else 'a'} {column.kind}")
