@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import io
 import json
+import logging
 import os
 import platform
 import secrets
@@ -515,7 +516,7 @@ def fill(store: Store) -> str:
     return f"{'old state whole' if whole else 'BROKEN'}; {said} after {accepted + 1} MB{rest}"
 
 
-def disk_full(kind: str, url: str, folder: Path, rclone: str | None) -> str:
+def disk_full(kind: str, url: str, folder: Path, rclone: str | None, *, risk: bool) -> str:
     if kind in ("folder", "SQLite"):
         with small_disk(folder) as place:
             if place is None:
@@ -530,6 +531,8 @@ def disk_full(kind: str, url: str, folder: Path, rclone: str | None) -> str:
                 return "not tried (needs rclone and the right to mount)"
             with s3_server(place, rclone) as small:
                 return fill(open_store(small, folder))
+    if not risk:
+        return "not tried (--risk-servers)"
     return fill_table(kind, url, folder)
 
 
@@ -541,32 +544,29 @@ def fill_table(kind: str, url: str, folder: Path) -> str:
     with small_disk(base, "postgres" if postgres else "mysql") as place:
         if place is None:
             return "not tried (no right to mount)"
-        store = open_store(url, folder)
         space = f"bench_{secrets.token_hex(4)}"
+        columns = f"(name varchar(80) PRIMARY KEY, content {'bytea' if postgres else 'longblob'})"
+        statements = [
+            "DROP TABLE raw",
+            f"CREATE TABLESPACE {space} LOCATION '{place}'",
+            f"CREATE TABLE raw {columns} TABLESPACE {space}",
+        ]
+        if not postgres:
+            statements[1:] = [f"CREATE TABLE raw {columns} DATA DIRECTORY='{place}'"]
+        admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         try:
-            with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.execute(sa.text("DROP TABLE raw"))
-                if postgres:
-                    connection.execute(sa.text(f"CREATE TABLESPACE {space} LOCATION '{place}'"))
-                    connection.execute(
-                        sa.text(f"CREATE TABLE raw (name varchar(80) PRIMARY KEY, content bytea) TABLESPACE {space}")
-                    )
-                else:
-                    connection.execute(
-                        sa.text(
-                            "CREATE TABLE raw (name varchar(80) PRIMARY KEY, content longblob) "
-                            f"DATA DIRECTORY='{place}'"
-                        )
-                    )
+            with admin.connect() as connection:
+                for statement in statements:
+                    connection.exec_driver_sql(statement)
+            store = open_store(url, folder)
             said = fill(store)
+            store.close()
         except sa.exc.DBAPIError as error:
             said = f"not tried ({str(error.orig)[:90]})"
-        finally:
-            with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.execute(sa.text("DROP TABLE IF EXISTS raw"))
-                if postgres:
-                    connection.execute(sa.text(f"DROP TABLESPACE IF EXISTS {space}"))
-            store.close()
+        with admin.connect() as connection:
+            connection.exec_driver_sql("DROP TABLE IF EXISTS raw")
+            if postgres:
+                connection.exec_driver_sql(f"DROP TABLESPACE IF EXISTS {space}")
     shutil.rmtree(base, ignore_errors=True)
     return said
 
@@ -575,9 +575,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared/data/air-seoul")
     parser.add_argument("--rclone", default=shutil.which("rclone"))
+    parser.add_argument(
+        "--risk-servers",
+        action="store_true",
+        help="fill the disk of database servers too: only on servers of your own, for MariaDB 10.11 ends when it is full",
+    )
+    parser.add_argument("--only", nargs="*", help="kinds, such as folder MariaDB")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/decisions/storage.md")
     arguments = parser.parse_args()
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # connections are cut on purpose
     data = read_data(arguments.data)
     times: dict[str, dict[str, float | str]] = {}
     failures: dict[str, dict[str, str]] = {}
@@ -595,6 +602,8 @@ def main() -> None:
             "S3": stack.enter_context(s3_server(folder / "s3", arguments.rclone)),
         }
         for kind, url in urls.items():
+            if arguments.only and kind not in arguments.only:
+                continue
             if url is None:
                 print(f"{kind}: no server answers", file=sys.stderr)
                 continue
@@ -607,7 +616,7 @@ def main() -> None:
                 "connection cut in the middle": "no server"
                 if kind in ("folder", "SQLite")
                 else server_gone(url, folder),
-                "disk full": disk_full(kind, url, folder, arguments.rclone),
+                "disk full": disk_full(kind, url, folder, arguments.rclone, risk=arguments.risk_servers),
             }
             print(kind, times[kind], failures[kind], file=sys.stderr)
     server = "rclone serve s3" if arguments.rclone else "moto"
