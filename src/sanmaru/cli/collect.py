@@ -107,7 +107,8 @@ def status(sources: SourcesArgument = None, as_json: JsonOption = False, project
         reach = f"{one['first']} to {one['last']}, known until {one['last_known']}" if one["rows"] else "no rows yet"
         typer.echo(
             f"{one['source']}\n  {one['attempts']:,} attempts, {one['good']:,} good, "
-            f"{one['distinct_answers']:,} different answers\n  {one['rows']:,} rows of {one['series']:,} series: {reach}"
+            f"{one['distinct_answers']:,} different answers\n"
+            f"  {one['rows']:,} rows of {one['series']:,} series: {reach}"
         )
         for rule, rows in one["set_aside"].items():
             typer.echo(f"  {rows:,} rows set aside: {rule}")
