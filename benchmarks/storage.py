@@ -578,7 +578,7 @@ def main() -> None:
     parser.add_argument(
         "--risk-servers",
         action="store_true",
-        help="fill the disk of database servers too: only on servers of your own, for MariaDB 10.11 ends when it is full",
+        help="fill the disk of database servers too: only on a server of your own; MariaDB 10.11 dies of it",
     )
     parser.add_argument("--only", nargs="*", help="kinds, such as folder MariaDB")
     parser.add_argument("--runs", type=int, default=3)
