@@ -17,6 +17,7 @@ from sanmaru.steps.versions import Trained, holder, known_versions
 
 if TYPE_CHECKING:
     from sanmaru.project import Project
+    from sanmaru.steps.decisions import Decisions
 
 WHAT = "retrain"
 
@@ -41,18 +42,31 @@ def run(context: StepContext) -> dict[str, Any]:
     engine = open_engine(context.ledger, context.folder)
     try:
         figures = _figures(context, project, settings)
-        decision = Decisions(engine, context.pipeline).decide(
-            WHAT, context.interval, lambda asked: _decided(settings, project, figures, asked)
+        decisions = Decisions(engine, context.pipeline)
+        pending = _pending(decisions, context)
+        decision = decisions.decide(
+            WHAT, context.interval, lambda asked: _decided(settings, project, figures, asked, pending)
         )
     finally:
         engine.dispose()
     return {"retrain": decision.yes, "trigger": decision.trigger, "reason": decision.reason}
 
 
-def _decided(settings: Settings, project: Project, figures: dict[str, Any], asked: Any) -> Decision:
+def _pending(decisions: Decisions, context: StepContext) -> str:
+    """Return the interval of the newest training that was decided before and has not ended; empty where none is."""
+    done = {one.interval for one in known_versions(context.folder).values()}
+    before = (one for one in decisions.newest(1000) if one.what == WHAT and one.yes and one.interval < context.interval)
+    newest = next(before, None)
+    return "" if newest is None or newest.interval in done else newest.interval
+
+
+def _decided(settings: Settings, project: Project, figures: dict[str, Any], asked: Any, pending: str) -> Decision:
     from dataclasses import replace
 
     decision = decide(settings.triggers, Figures(**figures, requests=tuple(asked)))
+    if decision.yes and pending and decision.trigger != "request":
+        return replace(decision, yes=False, reason=f"{decision.reason}; but the training that {pending} asked for is "
+                       "not done yet")  # fmt: skip
     if not decision.yes or settings.after is None or decision.trigger in ("request", "first"):
         return decision
     hour = _local_hour(project, figures["now"])
@@ -112,7 +126,7 @@ def _error_at_contest(folder: Path, facts: Trained) -> float | None:
     for path in sorted((folder / SERVICE / "judge").glob("*/*.json"), reverse=True):
         content = read_json(path)
         if content.get("version") == facts.version:
-            return content.get("mae")
+            return None if content.get("mae") is None else float(content["mae"])
     return None
 
 

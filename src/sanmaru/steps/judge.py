@@ -63,7 +63,8 @@ def run(context: StepContext) -> dict[str, Any]:
     found = compared(tables, rows, challenger, metric, challenger_name=f"version {version}")
     kept = _side_by_side(tables)
     contest = place_of(context, ".json")
-    write_json(contest, {**found.to_json(), "version": version, "until": until.isoformat(), "origins": len(origins)})
+    told = {"version": version, "until": until.isoformat(), "origins": len(origins)}
+    write_json(contest, {**found.to_json(), **told, "mae": plain_mae(tables[f"version {version}"], rows, challenger)})
     return {
         "version": version,
         "won": found.won,
@@ -117,6 +118,21 @@ def compared(
     )
 
 
+def plain_mae(table: pl.DataFrame, rows: pl.DataFrame, package: Package) -> float | None:
+    """Return the mean absolute error of a forecast table over all targets, in their own units; None without a truth.
+
+    It is what the rolling error of the service is compared with, which is made in the same way.
+    """
+    import polars as pl
+
+    task: Any = package.task
+    targets = task.layout.targets
+    truth = rows.select("series", "time", *(pl.col(name).alias(f"{name}.truth") for name in targets))
+    both = table.join(truth, on=["series", "time"], how="inner")
+    off = pl.concat([(both[name] - both[f"{name}.truth"]).abs().alias("off") for name in targets]).drop_nulls()
+    return float(off.mean()) if len(off) else None  # type: ignore[arg-type]
+
+
 def _scale(series: pl.Series, task: Any, place: int) -> np.ndarray:
     import numpy as np
 
@@ -127,7 +143,7 @@ def _scale(series: pl.Series, task: Any, place: int) -> np.ndarray:
 def _longest(entrants: dict[str, Package]) -> timedelta:
     """How far before the window rows are needed."""
     tasks: list[Any] = [package.task for package in entrants.values()]
-    return max(timedelta(microseconds=task.every.us) * (task.layout.lookback + 1) for task in tasks)
+    return timedelta(microseconds=max(task.every.us * (task.layout.lookback + 1) for task in tasks))
 
 
 def _origins(package: Package, until: datetime, end: datetime, every_hours: int) -> list[datetime]:
@@ -151,16 +167,20 @@ def _forecast(package: Package, rows: pl.DataFrame, origins: list[datetime], pro
 
 def _baselines(package: Package, rows: pl.DataFrame, origins: list[datetime]) -> dict[str, pl.DataFrame]:
     """Return what persistence and seasonal-naive say of the same windows."""
-    from sanmaru.tasks.forecasting.naive import naive_outputs
+    import numpy as np
+
+    from sanmaru.tasks.forecasting.naive import naive_points
     from sanmaru.tasks.forecasting.online import forecast_table, windows_of
 
     task: Any = package.task
     made = windows_of(task, rows, origins)
     encoded = task.encode(made.windows)
-    return {
-        kind: forecast_table(task, made.windows, naive_outputs(task, kind, encoded))
-        for kind in ("persistence", "seasonal-naive")
-    }
+    tables = {}
+    for kind in ("persistence", "seasonal-naive"):
+        points = naive_points(task, kind, encoded)
+        outputs = np.repeat(points[..., None], task.shape[2], axis=3).reshape(len(points), -1)
+        tables[kind] = forecast_table(task, made.windows, outputs)
+    return tables
 
 
 def _side_by_side(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:

@@ -14,11 +14,13 @@ from sanmaru.tasks.forecasting.estimator import BaseForecaster
 from sanmaru.tasks.forecasting.residuals import MOST_WINDOWS, residual_quantiles, with_quantiles
 from sanmaru.tasks.forecasting.windows import Floats
 from sanmaru.training.config import TrainConfig
+from sanmaru.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import polars as pl
 
     from sanmaru.tasks.base import FitContext
+    from sanmaru.tasks.forecasting.task import Forecasting
     from sanmaru.tasks.forecasting.task import Forecasting
 
 
@@ -107,6 +109,24 @@ def naive_outputs(task: Forecasting, kind: str, windows: Floats) -> Floats:
     model = {"persistence": Persistence, "seasonal-naive": SeasonalNaive}[kind](task, None, TrainConfig())
     none = np.zeros((task.layout.horizon, len(task.layout.targets), len(task.quantiles)), dtype=np.float32)
     return with_quantiles(model._repeat(windows), none)
+
+
+def naive_points(task: Forecasting, kind: str, windows: Floats) -> Floats:
+    """Return what a naive forecast repeats, (n, horizon, targets); NaN where a window holds nothing to repeat.
+
+    Args:
+        task: Whose windows.
+        kind: `persistence` or `seasonal-naive`.
+        windows: float32 (n, layout.width).
+    """
+    model: BaseNaive
+    if kind == Persistence.kind:
+        model = Persistence(task, None, TrainConfig())
+    elif kind == SeasonalNaive.kind:
+        model = SeasonalNaive(task, None, TrainConfig())
+    else:
+        raise ValueError(f"{kind!r} is no naive forecast; they are {Persistence.kind} and {SeasonalNaive.kind}")
+    return model._repeat(windows)
 
 
 def last_known(history: Floats) -> Floats:
