@@ -38,7 +38,7 @@ def opened(table: pl.DataFrame, config: MonitorConfig):
     return {one.key: (one, folds_of(one, values_of(table, one, config), config)[0]) for one in watched(table, config)}
 
 
-@pytest.mark.parametrize("columns", [1, 4])
+@pytest.mark.parametrize("columns", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_the_stated_rate_holds_on_further_years_of_the_same_process(columns: int):
     # Eight references of two years, each judging the two years that follow: 16 at one alarm a year over all columns.
     config = MonitorConfig(step="1d")

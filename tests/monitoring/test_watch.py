@@ -83,6 +83,7 @@ def test_what_is_kept_of_a_calibration_is_all_of_it(parts, tmp_path: Path):
     state.engine.dispose()
 
 
+@pytest.mark.slow
 def test_errors_that_become_frequent_are_found(parts):
     reference, current = parts
     rng = np.random.default_rng(1)

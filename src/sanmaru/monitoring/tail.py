@@ -78,7 +78,7 @@ def unbounded(name: str, statistic: np.ndarray) -> np.ndarray:
 def bounded(name: str, stretched: float) -> float:
     """Undo `unbounded`.
 
-    >>> bounded("ks", float(unbounded("ks", np.array([0.25]))[0]))
+    >>> round(bounded("ks", float(unbounded("ks", np.array([0.25]))[0])), 9)
     0.25
     """
     return -math.expm1(-stretched) if name in ("ks", "js") else stretched
