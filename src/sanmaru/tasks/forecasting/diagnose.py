@@ -64,8 +64,9 @@ def left_out_section(task: Forecasting) -> Section | None:
     rows = [[name, number] for name, number in found.items()]
     share = found["missing target values"] / max(1, found["target values"])
     lead = (
-        f"{task.facts['origins']:,} origins from {task.facts['first_origin'][:16]} to {task.facts['last_origin'][:16]} "
-        f"UTC. A forecast is scored where its target is known: {percent(share)} of the values are missing and left out."
+        f"{task.facts['origins']:,} origins from {task.facts['first_origin'][:16]} to "
+        f"{task.facts['last_origin'][:16]} ({task.every.zone}). A forecast is scored where its target is known: "
+        f"{percent(share)} of the values are missing and left out."
     )
     return Section(title="What was scored", lead=lead, blocks=[Grid(columns=["what", "number"], rows=rows)])
 
@@ -195,6 +196,7 @@ def drawn_section(task: Forecasting, rows: pl.DataFrame, truth: np.ndarray, scor
     back = min(layout.lookback, max(layout.season, 2 * layout.horizon))
     blocks: list[Block] = []
     levels = levels_of(scored)
+    origins = local_times(rows["origin"], task.every.zone)
     for target, label in enumerate(layout.targets):
         error = np.abs(scored["point"][:, :, target] - truth["value"][:, :, target])
         known = ~np.isnan(error)
@@ -213,23 +215,27 @@ def drawn_section(task: Forecasting, rows: pl.DataFrame, truth: np.ndarray, scor
                 ("what came", x, [float(value) for value in came]),
                 ("forecast", ahead, [float(value) for value in scored["point"][window, :, target]]),
             ]
-            if len(levels) > 1:
-                for level in (levels[0], levels[-1]):
-                    band = scored[f"{level:g}"][window, :, target]
-                    series.append((f"{100 * level:g} %", ahead, [float(value) for value in band]))
-            origin = str(rows["origin"][window])[:16]
+            ends = (levels[0], levels[-1]) if len(levels) > 1 else ()
+            band = [
+                ("forecast", ahead, [float(value) for value in scored[f"{level:g}"][window, :, target]])
+                for level in ends
+            ]
+            origin = str(origins[window])[:16]
             series_name = f"{rows['series'][window]}, " if len(task.scales) > 1 else ""
             blocks.append(
                 Lines(
-                    title=f"{label}: {series_name}origin {origin} UTC, MAE {short(float(mean[window]))}",
+                    title=f"{label}: {series_name}origin {origin}, MAE {short(float(mean[window]))}",
                     x_label=f"steps of {task.every.text} from the origin",
                     y_label=label,
                     series=series,
+                    background=band,
                 )
             )
     if not blocks:
         blocks = [Text("No window has half of its targets known.")]
-    return Section(title="Some forecasts", lead="From small to large error.", blocks=blocks)
+    thin = f" Thin: the {100 * levels[0]:g} % and {100 * levels[-1]:g} % quantiles." if len(levels) > 1 else ""
+    lead = f"From small to large error; origins in {task.every.zone}.{thin}"
+    return Section(title="Some forecasts", lead=lead, blocks=blocks)
 
 
 def _only(one: np.ndarray, target: int) -> np.ndarray:

@@ -23,6 +23,7 @@ MOST_PARTS = 24
 """Stretches of time that the map of missing values is cut into."""
 STRONG = 0.3
 """Autocorrelation at the season from which the season is said to show."""
+VERY_STRONG = 0.7
 
 
 def explore(task: Forecasting) -> Iterator[Section]:
@@ -39,23 +40,23 @@ def series_section(task: Forecasting, grid: Series) -> Section:
     tiles = [
         ("Series", f"{facts['series']:,}", ", ".join(grid.names[:3]) + (" ..." if len(grid.names) > 3 else "")),
         ("Steps", f"{facts['steps']:,}", f"of {facts['every']}, days of {facts['zone']}"),
-        ("From", facts["first"][:16], "UTC"),
-        ("To", facts["last"][:16], "UTC"),
+        ("From", facts["first"][:10], facts["first"][11:16]),
+        ("To", facts["last"][:10], facts["last"][11:16]),
         ("Steps without a row", f"{facts['missing_rows']:,}", f"in {facts['gaps']:,} gaps"),
     ]
     rows = []
     order = np.argsort(-_missing_share(task, grid), kind="stable")[:MOST_SERIES]
     for code in order:
         there = np.flatnonzero(grid.present[code])
-        times = grid.every.time(grid.first + there[[0, -1]])
+        times = local_times(grid.every.time(grid.first + there[[0, -1]]), grid.every.zone)
         for name in task.layout.targets:
             values = grid.columns[name][code]
             known = values[~np.isnan(values)]
             figures = [float(f(known)) for f in (np.mean, np.min, np.median, np.max)] if len(known) else [None] * 4
             span = int(there[-1] - there[0] + 1)
-            missing = 1 - len(known) / span
-            rows.append([grid.names[code], name, str(times[0])[:16], str(times[1])[:16], span, missing, *figures])
-    columns = ["series", "target", "from (UTC)", "to (UTC)", "steps", "missing", "mean", "least", "median", "most"]
+            missing = percent(1 - len(known) / span)
+            rows.append([grid.names[code], name, str(times[0])[:10], str(times[1])[:10], span, missing, *figures])
+    columns = ["series", "target", "from", "to", "steps", "missing", "mean", "least", "median", "most"]
     caption = f"The {MOST_SERIES} series with most missing" if len(grid.names) > MOST_SERIES else ""
     findings = [
         Finding(
@@ -80,7 +81,8 @@ def missing_section(task: Forecasting, grid: Series) -> Section:
     """Show when values are missing: columns, or series, over time."""
     columns = [name for name in task.channels.columns if name not in task.channels.static]
     edges = np.linspace(0, grid.n_steps, min(MOST_PARTS, grid.n_steps) + 1).round().astype(int)
-    labels = [str(time)[:10] for time in grid.every.time(grid.first + edges[:-1].astype(np.int64))]
+    begins = grid.every.time(grid.first + edges[:-1].astype(np.int64))
+    labels = [str(time)[:10] for time in local_times(begins, grid.every.zone)]
     of_columns = [_shares(_missing(grid.columns[name]), edges).mean(axis=0) for name in columns]
     maps: list[Block] = [
         Heatmap(
@@ -123,16 +125,17 @@ def season_section(task: Forecasting, grid: Series) -> Section:
         found = [autocorrelation(values, int(lag)) for lag in lags]
         curves.append((name, [float(lag) for lag in lags], found))
         at_season = autocorrelation(values, season) if season < grid.n_steps else float("nan")
+        at_one = autocorrelation(values, 1)
         shows = at_season >= STRONG
         findings.append(
             Finding(
                 title=f"{name} {'repeats' if shows else 'hardly repeats'} after {season} steps",
                 severity="info",
                 evidence=f"Its autocorrelation at {season} steps of {grid.every.text} is {at_season:.2f}, at one step "
-                f"{autocorrelation(values, 1):.2f}.",
+                f"{at_one:.2f}.",
                 advice="Seasonal-naive will be hard to beat."
-                if shows
-                else "Persistence will be the harder one to beat; forecast.season may be another.",
+                if at_season >= VERY_STRONG
+                else "The last value tells more than the season: persistence will be hard to beat at few steps ahead.",
                 kind="season",
             )
         )

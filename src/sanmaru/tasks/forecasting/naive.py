@@ -14,13 +14,11 @@ from sanmaru.tasks.forecasting.estimator import BaseForecaster
 from sanmaru.tasks.forecasting.residuals import MOST_WINDOWS, residual_quantiles, with_quantiles
 from sanmaru.tasks.forecasting.windows import Floats
 from sanmaru.training.config import TrainConfig
-from sanmaru.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import polars as pl
 
     from sanmaru.tasks.base import FitContext
-    from sanmaru.tasks.forecasting.task import Forecasting
     from sanmaru.tasks.forecasting.task import Forecasting
 
 
@@ -93,22 +91,6 @@ class SeasonalNaive(BaseNaive):
             out = np.where(np.isnan(out), found, out)
         last = last_known(history)
         return np.where(np.isnan(out), last[:, None, :], out)
-
-
-def naive_outputs(task: Forecasting, kind: str, windows: Floats) -> Floats:
-    """Return what a naive forecast says without any training, float32 (n, horizon * targets * (1 + quantiles)).
-
-    Args:
-        task: Whose windows.
-        kind: `persistence` or `seasonal-naive`.
-        windows: float32 (n, layout.width).
-
-    Returns:
-        Outputs whose quantiles are all the number itself; NaN where a window holds no value to repeat.
-    """
-    model = {"persistence": Persistence, "seasonal-naive": SeasonalNaive}[kind](task, None, TrainConfig())
-    none = np.zeros((task.layout.horizon, len(task.layout.targets), len(task.quantiles)), dtype=np.float32)
-    return with_quantiles(model._repeat(windows), none)
 
 
 def naive_points(task: Forecasting, kind: str, windows: Floats) -> Floats:

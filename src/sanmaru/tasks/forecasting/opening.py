@@ -14,7 +14,7 @@ from sanmaru.errors import DataError
 from sanmaru.metrics.forecasting import seasonal_scale
 from sanmaru.tables.config import DataConfig, SplitConfig
 from sanmaru.tables.contract import Quarantine, Violation
-from sanmaru.tables.every import DAY_US, Every, find_every
+from sanmaru.tables.every import DAY_US, Every, find_every, local_times
 from sanmaru.tables.long import Long, read_long
 from sanmaru.tasks.forecasting.channels import choose_channels
 from sanmaru.tasks.forecasting.config import ForecastConfig
@@ -126,7 +126,7 @@ def split_windows(opened: Opened, config: ForecastConfig, split: SplitConfig) ->
         name: [None if np.isnan(value) else float(value) for value in row]
         for name, row in zip(grid.names, scale, strict=True)
     }
-    task.facts = {**task.facts, "left_out": dict(windows.left_out), **_span(windows, origins)}
+    task.facts = {**task.facts, "left_out": dict(windows.left_out), **_span(windows, origins, grid.every.zone)}
     task.notes = (*task.notes, *_left_out_notes(windows, scale))
     return Split(task=task, windows=windows.table, folds=folds)
 
@@ -175,18 +175,21 @@ def off_grid(long: Long, off: np.ndarray, every: Every) -> Quarantine:
 
 
 def overview(grid: Grid) -> dict[str, Any]:
-    """Return how many series and steps there are, and how many rows are missing between first and last of a series."""
+    """Return how many series and steps there are, and how many rows are missing between first and last of a series.
+
+    Times are local ones, as text.
+    """
     present = grid.present
     first = present.argmax(axis=1)
     last = present.shape[1] - 1 - present[:, ::-1].argmax(axis=1)
     missing = (last - first + 1) - present.sum(axis=1)
     starts = present[:, 1:] & ~present[:, :-1]
-    times = grid.times()
+    local = local_times(grid.times(), grid.every.zone)
     return {
         "series": len(grid.names),
         "steps": grid.n_steps,
-        "first": str(times[0]),
-        "last": str(times[-1]),
+        "first": str(local[0]),
+        "last": str(local[-1]),
         "every": grid.every.text,
         "zone": grid.every.zone,
         "missing_rows": int(missing.sum()),
@@ -233,6 +236,6 @@ def _left_out_notes(windows: Windows, scale: np.ndarray) -> list[str]:
     return said
 
 
-def _span(windows: Windows, origins: np.ndarray) -> dict[str, Any]:
-    judged = windows.table.filter(pl.Series(windows.fold >= 0))["origin"]
+def _span(windows: Windows, origins: np.ndarray, zone: str) -> dict[str, Any]:
+    judged = local_times(windows.table.filter(pl.Series(windows.fold >= 0))["origin"], zone)
     return {"origins": len(origins), "first_origin": str(judged.min()), "last_origin": str(judged.max())}
