@@ -27,6 +27,8 @@ class Fit:
     """(D,)."""
     intercept: float
     penalty: float
+    error: float
+    """Mean squared error on the blocks left out."""
     held_out: NDArray[np.float64]
     """Predictions of every row by the map that was learned without its block, (n,)."""
 
@@ -66,6 +68,7 @@ def fit_ridge(
         weights=weights[:, 0],
         intercept=float(intercepts[0]),
         penalty=float(grid[best]),
+        error=float(errors[best]),
         held_out=held_out[:, best],
     )
 

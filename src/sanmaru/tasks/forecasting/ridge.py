@@ -1,8 +1,10 @@
 """Ridge regression on lags: one linear map for each step and target, in closed form.
 
 Numbers are standardised; a missing one stands at the mean of its column, and a mark says that it was missing. The
-penalty of each step and target is that of the least squared error on blocks of time left out, and the quantiles come
-from the errors on those blocks (`linear_map`, `bands`).
+penalty of each step and target is that of the least squared error on blocks of time left out, and so is whether the
+value is learned or its change since the last known one: a penalty draws the first towards the mean and the second
+towards persistence, which is better for near steps. Quantiles come from the errors on those blocks (`linear_map`,
+`bands`).
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from sanmaru.tasks.forecasting.bands import Bands, learn_bands
 from sanmaru.tasks.forecasting.estimator import BaseForecaster
 from sanmaru.tasks.forecasting.features import Features
 from sanmaru.tasks.forecasting.linear_map import BLOCKS, fit_ridge
-from sanmaru.tasks.forecasting.rows import features_of, known_share, thinned, together
+from sanmaru.tasks.forecasting.naive import last_known
+from sanmaru.tasks.forecasting.rows import features_of, known_share, thinned, together, typical_values
 from sanmaru.tasks.forecasting.windows import Floats
 
 if TYPE_CHECKING:
@@ -99,6 +102,9 @@ class Ridge(BaseForecaster):
         features = Features(self.layout, dense=True)
         base, steps, truth = features_of(self, features, rows)
         blocks = time_blocks(rows)
+        self._typical = typical_values(truth, self.layout.targets)
+        last = np.concatenate([self._last(windows) for windows, _ in self.batches(rows)])
+        from_last = np.zeros(truth.shape[1:], dtype=bool)
         self._base = learn_filling(base)
         filled = self._base(base)
         self._steps = []
@@ -117,8 +123,13 @@ class Ridge(BaseForecaster):
                         f"no training window has a value of {name!r} {step + 1} steps after its origin. Give more "
                         "rows, or a smaller forecast.horizon."
                     )
-                found = fit_ridge(matrix, truth[:, step, target], blocks, penalty)
-                predicted[:, step, target] = found.held_out
+                came = truth[:, step, target]
+                found = fit_ridge(matrix, came, blocks, penalty)
+                change = fit_ridge(matrix, came - last[:, target], blocks, penalty)
+                from_last[step, target] = change.error < found.error
+                if from_last[step, target]:
+                    found = change
+                predicted[:, step, target] = found.held_out + from_last[step, target] * last[:, target]
                 penalties[step, target] = found.penalty
                 maps.append(found)
             weights.append(np.stack([one.weights for one in maps], axis=1))
@@ -127,11 +138,13 @@ class Ridge(BaseForecaster):
                 context.progress(step + 1, horizon, "step")
         self._weights = [one.astype(np.float32) for one in weights]
         self._intercepts = np.asarray(intercepts, dtype=np.float32)
+        self._from_last = from_last
         self._bands = learn_bands(predicted, truth, self.quantiles, self.layout.targets)
         self._details = {
             "windows": len(rows),
             "parameters": int(sum(one.size for one in self._weights) + self._intercepts.size),
             "penalty": penalties.tolist(),
+            "from_last_value": from_last.tolist(),
             "filled_fraction": float(np.isnan(base).mean()),
             "known_fraction": known_share(truth, self.layout.targets),
         }
@@ -152,11 +165,17 @@ class Ridge(BaseForecaster):
         for step, (filling, weights) in enumerate(zip(self._steps, self._weights, strict=True)):
             own = filling(features.step(array, step + 1))
             points[:, step] = filled @ weights[:n_base] + own @ weights[n_base:] + self._intercepts[step]
-        return points
+        return np.asarray(points + self._from_last * self._last(array)[:, None, :], dtype=np.float32)
+
+    def _last(self, windows: Floats) -> Floats:
+        """The last known value of each target, float32 (n, targets); a typical one where a window has none."""
+        last = last_known(self.layout.history(windows)[:, :, : len(self.layout.targets)])
+        return np.asarray(np.where(np.isnan(last), self._typical, last), dtype=np.float32)
 
     def _save(self, folder: Path) -> dict[str, Any]:
         """Write `ridge.npz`, plain arrays."""
         arrays: dict[str, Any] = {"intercepts": self._intercepts, **self._bands.arrays()}
+        arrays |= {"from_last": self._from_last, "typical": self._typical}
         for name, filling in (("base", self._base), *((f"step{i}", one) for i, one in enumerate(self._steps))):
             arrays |= {f"{name}.mean": filling.mean, f"{name}.spread": filling.spread, f"{name}.marked": filling.marked}
         arrays |= {f"weights{i}": one for i, one in enumerate(self._weights)}
@@ -176,6 +195,7 @@ class Ridge(BaseForecaster):
         self._steps = [filling(f"step{i}") for i in range(self.layout.horizon)]
         self._weights = [arrays[f"weights{i}"] for i in range(self.layout.horizon)]
         self._intercepts = arrays["intercepts"]
+        self._from_last, self._typical = arrays["from_last"], arrays["typical"]
         self._bands = Bands.from_arrays(arrays)
 
 
