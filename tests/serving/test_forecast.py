@@ -220,6 +220,22 @@ def test_requests_at_once_are_forecast_together_and_answered_apart(
         assert found.select("series", "origin", "time").equals(table.select("series", "origin", "time"))
 
 
+def test_a_forecast_that_is_not_finite_fails_alone(
+    serving: Callable, forecaster: Path, history: Callable[..., Rows]
+) -> None:
+    with serving(forecaster) as client:
+        model = client.service.slot.current
+        requests = [
+            model.read(json.dumps({"rows": history(districts=(name,))}).encode(), b"", Settings())
+            for name in ("Gangnam", "Jongno")
+        ]
+        outputs = model.outputs(requests)
+        outputs[0, 5] = np.nan
+        refused, answered = model.replies(requests, outputs)
+        assert isinstance(refused, ValueError)
+        assert json.loads(answered)["predictions"][0]["series"] == "Jongno"
+
+
 def test_more_series_than_a_batch_holds_are_forecast_part_by_part(
     serving: Callable, forecaster: Path, history: Callable[..., Rows]
 ) -> None:

@@ -131,16 +131,23 @@ class ServedModel:
         encoded = [part for part in parts if not isinstance(part, ForecastRequest)]
         return self.package.forward(encoded[0] if len(encoded) == 1 else joined(encoded))
 
-    def replies(self, requests: Sequence[Request], outputs: np.ndarray) -> list[bytes]:
-        """Return the JSON text of the answer to each request, from the outputs of all."""
+    def replies(self, requests: Sequence[Request], outputs: np.ndarray) -> list[bytes | ValueError]:
+        """Return the JSON text of the answer to each request, from the outputs of all.
+
+        A forecast that is not finite is an error in its place; it must not stop the other requests.
+        """
         # Rows are worded together, which takes hardly longer than one of them.
         answers = [] if self.forecasts else self.package.answers(outputs)
-        texts, start = [], 0
+        texts: list[bytes | ValueError] = []
+        start = 0
         for request in requests:
             stop = start + len(request)
             if isinstance(request, ForecastRequest):
-                text = self.body(answers_of(self.package, request, outputs[start:stop]))
-                texts.append(text[:-1] + b',"counts":' + orjson.dumps(request.counts) + b"}")
+                try:
+                    text = self.body(answers_of(self.package, request, outputs[start:stop]))
+                    texts.append(text[:-1] + b',"counts":' + orjson.dumps(request.counts) + b"}")
+                except ValueError as error:
+                    texts.append(error)
             else:
                 texts.append(self.body(answers[start:stop]))
             start = stop
