@@ -319,7 +319,7 @@ def write_docs(lines: list[str]) -> None:
     head = [
         f"Run on {datetime.date.today()}: {platform.machine()}, {os.cpu_count()} cores, {THREADS} thread for each fit, "
         f"a machine under other load, so that seconds only compare; Python {platform.python_version()}, {versions}, "
-        "seed 0.",
+        "seed 0; ours learned from a window every third hour unless `--stride` says otherwise.",
         "",
         PREDICTION,
         "",
