@@ -132,6 +132,20 @@ def test_two_runs_are_compared_on_the_same_origins(project: Project, runs: tuple
     assert "rows only in" in refused.verdict.text
 
 
+def test_two_forecasters_are_averaged_and_the_folds_of_one_taken_again(project: Project, runs: tuple[Run, Run]) -> None:
+    from sanmaru.errors import RunError
+    from sanmaru.experiments.ensemble import ensemble
+
+    mean = ensemble(project, [run.id for run in runs], method="soft", tracked=False)
+    a, b = (run.predictions()["pm10"].to_numpy() for run in runs)
+    np.testing.assert_allclose(mean.predictions()["pm10"].to_numpy(), (a + b) / 2, rtol=1e-5)
+    assert Package.load(mean.package_folder).forecast(history(project.folder)).height == 12
+    with pytest.raises(RunError, match="method 'stack' learns from one number per row"):
+        ensemble(project, [run.id for run in runs], method="stack", tracked=False)
+    reused = train(Project.from_dict(project.folder, content(split={"folds": 2, "reuse": runs[0].id})))
+    assert reused.score().all == runs[0].score().all
+
+
 def test_a_run_cut_short_is_finished_from_its_own_series(project: Project, tmp_path: Path) -> None:
     import shutil
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sanmaru.metrics.base import Metric
     from sanmaru.tasks.base import Task
 
-COPIED_FILES = ("rows.parquet", "task.json", "folds.json", "quarantine.csv")
+COPIED_FILES = ("rows.parquet", "task.json", "folds.json", "quarantine.csv", "series.parquet")
 COPIED_FACTS = ("task", "fingerprint", "rows", "quarantined", "quarantine_rules", "folds", "seed", "git_commit")
 """What an ensemble's `run.json` takes over from its first run: they speak of the rows, which are the same."""
 
@@ -91,7 +91,13 @@ def ensemble(
     members += [of_file(Path(file), task, common.rows) for file in files]
     check_names(members)
     metric = find_metric(project.file.metric or runs[0].score().metric)
-    if metric.kind != task.outputs[0].kind:
+    if task.name == "forecasting":
+        if method != "soft" and checked is None:
+            raise RunError(
+                f"method {method!r} learns from one number per row, and forecasts have many. Use --method soft, or "
+                "--method weights with --weights."
+            )
+    elif metric.kind != task.outputs[0].kind:
         raise RunError(f"metric {metric.name!r} does not fit runs of a {task.outputs[0].kind} target.")
     outputs, spec = _combined(method, checked, members, common, metric)
     work = Work(task=task, metric=metric, common=common, members=members, outputs=outputs, spec=spec)
@@ -217,15 +223,24 @@ def _keep_gain(run: Run, work: Work) -> None:
     from sanmaru.metrics.bootstrap import paired
     from sanmaru.packages.combine import combine
 
-    metric, common = work.metric, work.common
+    metric, common, task = work.metric, work.common, work.task
     outputs = [member.outputs for member in work.members]
-    scored = [as_scored(values, metric.kind) for values in outputs]
+
+    def records(values: np.ndarray) -> np.ndarray:
+        if task.name != "forecasting":
+            return as_scored(values, metric.kind)
+        return task.scored(task.predictions(common.rows[task.roles.id], values))
+
+    scored = [records(values) for values in outputs]
     scores = [metric(common.truth, values) for values in scored]
-    best = best_first(outputs, common.truth, metric)[0]
+    if task.name == "forecasting":
+        best = min(range(len(scores)), key=scores.__getitem__)
+    else:
+        best = best_first(outputs, common.truth, metric)[0]
     found = paired(
         metric,
         common.truth,
-        as_scored(work.outputs, metric.kind),
+        records(work.outputs),
         scored[best],
         groups=common.groups,
         folds=common.folds,
@@ -240,7 +255,7 @@ def _keep_gain(run: Run, work: Work) -> None:
         best_member=work.members[best].name,
         best_member_score=scores[best],
         gain=said.to_json(),
-        score_not_nested=metric(common.truth, as_scored(seen, metric.kind)),
+        score_not_nested=metric(common.truth, records(seen)),
     )
 
 

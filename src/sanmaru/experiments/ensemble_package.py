@@ -34,6 +34,14 @@ def keep_package(run: Run, work: Work, score: Score) -> None:
     if roles.group:
         added.append(rows[roles.group].alias("group"))
     folders = [one.package_folder for one in runs]
+    evaluation = run.predictions()
+    if work.task.name == "forecasting":
+        from sanmaru.experiments.forecasting import evaluation_of
+
+        forecaster: Any = work.task
+        evaluation = evaluation_of(forecaster, rows, evaluation)
+    else:
+        evaluation = evaluation.with_columns(added)
     try:
         write_ensemble_package(
             run.package_folder,
@@ -41,7 +49,7 @@ def keep_package(run: Run, work: Work, score: Score) -> None:
             members=folders,
             combine=work.spec,
             golden=_golden(folders),
-            evaluation=run.predictions().with_columns(added),
+            evaluation=evaluation,
             card=_card(run, runs, score),
         )
     except PackageError as error:
