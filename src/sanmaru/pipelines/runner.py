@@ -34,6 +34,8 @@ and a sentence."""
 
 LONGEST_WAIT_S = 86400.0
 """Between a failure and the next try."""
+ASK_NOW_S = 5.0
+"""Seconds between questions for the ledger's time where a rough one does."""
 LOOK_S = 0.5
 """Seconds between looks at the workers while nothing ends."""
 
@@ -92,6 +94,7 @@ class Runner:
         # Several containers may share a name and a process id.
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
         self.logs = plan.folder / plan.config.logs
+        self._asked_now = float("-inf"), 0.0
         self._stop = threading.Event()
         self._stop_at = 0.0
         self._idle = [Worker() for _ in range(workers or plan.config.workers)]
@@ -249,7 +252,9 @@ class Runner:
         summary.blocked.clear()
         summary.next_try = None
         found = []
-        for entry in self.ledger.open_entries(since=window[0], until=window[1]):
+        entries = self.ledger.open_entries(since=window[0], until=window[1])
+        around = self._around(entries)
+        for entry in entries:
             if entry.step not in self._only:
                 continue
             place = f"{entry.step}@{entry.start}"
@@ -264,12 +269,29 @@ class Runner:
                 summary.blocked.setdefault(place, entry.reason or "its time has not come")
                 summary.next_try = min(later, summary.next_try or later)
                 continue
-            waits = self._inputs(entry)
+            waits = inputs_of(self.plan.needs(entry.step, entry.start), around)
             if isinstance(waits, str):
                 summary.blocked[place] = waits
                 continue
             found.append(entry)
         return sorted(found, key=lambda entry: (entry.start, self.plan.rank[entry.step]))
+
+    def _about_now(self) -> float:
+        """The ledger's time, asked for every few seconds only; in between this machine's clock carries it on."""
+        asked, answer = self._asked_now
+        passed = time.monotonic() - asked
+        if passed > ASK_NOW_S:
+            self._asked_now = time.monotonic(), self.ledger.now()
+            return self._asked_now[1]
+        return answer + passed
+
+    def _around(self, entries: list[Entry]) -> dict[tuple[str, str], Entry]:
+        """Everything that some of these entries may need, in one query."""
+        if not entries or not any(self.plan.step(step).needs for step in self._only):
+            return {}
+        first = self.plan.every.after(self.plan.interval(entries[0].start), self.plan.reach).name
+        rows = self.ledger.entries(since=first, until=entries[-1].start + "~")
+        return {(row.step, row.start): row for row in rows}
 
     def _next_try(self, entry: Entry, now: float) -> float:
         """When it may be tried again; at once where that lies further ahead than any wait: the clock was set back."""
@@ -389,17 +411,19 @@ class Runner:
         return []
 
     def _freed(self, entry: Entry) -> list[Entry]:
-        """Return the steps of the same interval that may start now that `entry` is complete."""
+        """Return the steps of the same interval that need `entry`, which is now complete."""
+        if not any(need.step == entry.step for step in self._only for need in self.plan.step(step).needs):
+            return []
         freed = []
-        now = self.ledger.now()
+        now = self._about_now()
         rows = {row.step: row for row in self.ledger.entries(starts=[entry.start])}
         for step in self.plan.order:
             row = rows.get(step)
             wants = any(need.step == entry.step for need in self.plan.step(step).needs)
             if row is None or not wants or step not in self._only or row.complete or row.state in ("running", "failed"):
                 continue
-            if max(self._next_try(row, now), self._not_before(row)) <= now and isinstance(self._inputs(row), dict):
-                freed.append(row)
+            if max(self._next_try(row, now), self._not_before(row)) <= now:
+                freed.append(row)  # whether its other inputs are complete is looked at when it is its turn
         return freed
 
 
