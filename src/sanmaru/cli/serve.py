@@ -39,7 +39,7 @@ def serve(
       sanmaru serve mask-18
       sanmaru serve mask-18 --alias staging --port 8001
       sanmaru serve runs/20261121-024500-brave-otter/package
-      sanmaru serve fine-dust --site published --log sqlite:///predictions.db
+      sanmaru serve fine-dust --site published/forecast --log sqlite:///predictions.db
       python -m sanmaru.serving.keys phone-app >> keys.txt && sanmaru serve mask-18 --keys keys.txt
     """
     # Requests hold few rows: to hand them to several threads and wait takes longer than to work on them, the more so
