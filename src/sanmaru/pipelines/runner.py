@@ -416,7 +416,8 @@ class Runner:
             return []
         freed = []
         now = self._about_now()
-        rows = {row.step: row for row in self.ledger.entries(starts=[entry.start])}
+        # Steps are named so that the primary key is used, not all intervals read.
+        rows = {row.step: row for row in self.ledger.entries(steps=self.plan.order, starts=[entry.start])}
         for step in self.plan.order:
             row = rows.get(step)
             wants = any(need.step == entry.step for need in self.plan.step(step).needs)
