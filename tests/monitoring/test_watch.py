@@ -201,3 +201,15 @@ def test_the_page_shows_the_alarm(parts, tmp_path: Path):
     text = (tmp_path / "m.html").read_text()
     assert "<h1>air: monitor</h1>" in text
     assert "Calibrated to 1 false alarm a year" in text
+
+
+def test_a_column_that_began_later_than_its_table_is_judged_by_what_it_has() -> None:
+    rng = np.random.default_rng(3)
+    times = pl.datetime_range(datetime(2024, 1, 1), datetime(2026, 3, 1), "1h", eager=True)
+    late = np.where(np.arange(len(times)) < len(times) - 24 * 120, np.nan, rng.normal(0, 1, len(times)))
+    table = pl.DataFrame({"time": times, "x": rng.normal(0, 1, len(times)), "late": late})
+    cut = len(times) - 24 * 30
+    config = MonitorConfig(data=("x",), residuals=("late",), sequential=("page-hinkley",))
+    report = watch(table[:cut], table[cut:], config)
+    assert {one.key for one in report.columns} == {"x", "late"}
+    assert not report.drift

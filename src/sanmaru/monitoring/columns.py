@@ -52,6 +52,12 @@ class Values:
     hour: np.ndarray
     values: np.ndarray
 
+    def known_since(self) -> Values:
+        """Return what begins with the first value that is there: a column may have begun later than its table."""
+        known = np.flatnonzero(np.isfinite(self.values))
+        begin = int(known[0]) if len(known) else 0
+        return Values(self.at[begin:], self.month[begin:], self.hour[begin:], self.values[begin:])
+
     def between(self, start: int, stop: int) -> Values:
         """Return the part with `start` <= time < `stop`, in microseconds."""
         place = slice(*np.searchsorted(self.at, [start, stop], "left"))

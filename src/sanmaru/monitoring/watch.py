@@ -101,7 +101,7 @@ def watch(
         raise DataError(f"no row of the current table is newer than the reference, which ends at {last}.")
     known = {}
     for one in watched(reference, config):
-        values = values_of(reference, one, config)
+        values = values_of(reference, one, config).known_since()
         known[one.key] = Known(one, whole_of(one, values, config), values)
     limits = _limits(known, reference, config, state)
     before = state.alarms() if state is not None else {}

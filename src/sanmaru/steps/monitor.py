@@ -98,8 +98,8 @@ def _look(context: StepContext, project: Project, settings: Settings, facts: Tra
     from sanmaru.monitoring.state import MonitorState
     from sanmaru.monitoring.watch import watch
 
-    config = monitor_config(project)
     reference = _reference(context, project, settings, facts)
+    config = _of_what_is_there(monitor_config(project), reference)
     current = _with_residuals(collected(project, facts.until, context.end), _residuals(project, settings, context))
     folder = context.folder / SERVICE / "monitor"
     keep_table(folder / "current.parquet", current)  # what `sanmaru monitor` reads
@@ -114,6 +114,13 @@ def _look(context: StepContext, project: Project, settings: Settings, facts: Tra
     write_json(path, {**report.to_dict(), "drift_fraction": drifting, "version": facts.version})
     write_page(report, page, project.name)
     return {"report": path, "alarms": list(report.alarms), "drift_fraction": drifting}
+
+
+def _of_what_is_there(config: MonitorConfig, reference: pl.DataFrame) -> MonitorConfig:
+    """Leave columns out that the reference has no value of, such as the errors of a version without folds."""
+    groups = {name: getattr(config, name) for name in ("data", "predictions", "residuals", "errors")}
+    there = {name for name in reference.columns if reference[name].null_count() < reference.height}
+    return config.model_copy(update={name: tuple(c for c in group if c in there) for name, group in groups.items()})
 
 
 def _reference(context: StepContext, project: Project, settings: Settings, facts: Trained) -> pl.DataFrame:
