@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from sanmaru.packages.package import Package
+    from sanmaru.project import Project
 
 _SLACK_STEPS = 48
 """Steps of history beyond the lookback, for series whose newest rows are missing."""
@@ -42,7 +43,9 @@ def run(context: StepContext) -> dict[str, Any]:
     parts, left_out = _forecasts(package, _with_future(rows, ahead))
     if not parts:
         raise NotReady(f"no series has enough history: {next(iter(left_out.values()), 'there are no rows')}")
-    made = pl.concat(parts).with_columns(model=pl.lit(project.name), version=pl.lit(str(version.version)))
+    made = _possible(pl.concat(parts), project).with_columns(
+        model=pl.lit(project.name), version=pl.lit(str(version.version))
+    )
     return {
         "forecast": keep_table(place_of(context, ".parquet"), made),
         "version": version.version,
@@ -65,6 +68,19 @@ def _forecasts(package: Package, rows: pl.DataFrame) -> tuple[list[pl.DataFrame]
             except DataError as error:
                 left_out[str(of_series["series"][0])] = str(error)
         return parts, left_out
+
+
+def _possible(forecast: pl.DataFrame, project: Project) -> pl.DataFrame:
+    """Move what lies outside of what the contract calls possible to its edge: no concentration is below zero."""
+    import polars as pl
+
+    edged = []
+    for target in project.file.data.target_names:
+        rule = project.file.contract.get(target)
+        names = [name for name in forecast.columns if name == target or name.startswith(f"{target}.q")]
+        if rule is not None:
+            edged += [pl.col(name).clip(rule.low, rule.high) for name in names]
+    return forecast.with_columns(edged)
 
 
 def _with_future(rows: pl.DataFrame, ahead: list[pl.DataFrame]) -> pl.DataFrame:

@@ -99,7 +99,7 @@ def _look(context: StepContext, project: Project, settings: Settings, facts: Tra
     from sanmaru.monitoring.watch import watch
 
     reference = _reference(context, project, settings, facts)
-    config = _of_what_is_there(monitor_config(project), reference)
+    config, too_short = _of_what_is_there(monitor_config(project), reference)
     current = _with_residuals(collected(project, facts.until, context.end), _residuals(project, settings, context))
     folder = context.folder / SERVICE / "monitor"
     keep_table(folder / "current.parquet", current)  # what `sanmaru monitor` reads
@@ -113,14 +113,28 @@ def _look(context: StepContext, project: Project, settings: Settings, facts: Tra
     drifting = sum(one.standing == "alarm" for one in report.columns) / max(1, len(report.columns))
     write_json(path, {**report.to_dict(), "drift_fraction": drifting, "version": facts.version})
     write_page(report, page, project.name)
-    return {"report": path, "alarms": list(report.alarms), "drift_fraction": drifting}
+    return {"report": path, "alarms": list(report.alarms), "drift_fraction": drifting, "not_watched": too_short}
 
 
-def _of_what_is_there(config: MonitorConfig, reference: pl.DataFrame) -> MonitorConfig:
-    """Leave columns out that the reference has no value of, such as the errors of a version without folds."""
+def _of_what_is_there(config: MonitorConfig, reference: pl.DataFrame) -> tuple[MonitorConfig, list[str]]:
+    """Leave out the columns of which the reference has too little; return them, too.
+
+    A version's errors reach back as far as its origins (`forecast.origins.reach`); of baselines they may be absent.
+    """
+    import polars as pl
+
+    from sanmaru.monitoring.calibrate import FEWEST
+    from sanmaru.monitoring.config import hours
+
     groups = {name: getattr(config, name) for name in ("data", "predictions", "residuals", "errors")}
-    there = {name for name in reference.columns if reference[name].null_count() < reference.height}
-    return config.model_copy(update={name: tuple(c for c in group if c in there) for name, group in groups.items()})
+    needed = timedelta(hours=FEWEST * hours(config.window))
+    there = set()
+    for name in {name for group in groups.values() for name in group if name in reference.columns}:
+        times = reference.filter(pl.col(name).is_not_null())["time"]
+        if len(times) and times.max() - times.min() >= needed:  # type: ignore[operator]
+            there.add(name)
+    kept = {group: tuple(name for name in names if name in there) for group, names in groups.items()}
+    return config.model_copy(update=kept), sorted({name for names in groups.values() for name in names} - there)
 
 
 def _reference(context: StepContext, project: Project, settings: Settings, facts: Trained) -> pl.DataFrame:
