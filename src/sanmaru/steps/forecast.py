@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sanmaru.errors import DataError
@@ -40,7 +40,7 @@ def run(context: StepContext) -> dict[str, Any]:
     step = timedelta(microseconds=task.every.us)
     rows = collected(project, context.end - step * (task.layout.lookback + _SLACK_STEPS), context.end)
     ahead = rows_of_inputs(context, "ahead")
-    parts, left_out = _forecasts(package, _with_future(rows, ahead))
+    parts, left_out = forecasts(package, _with_future(rows, ahead))
     if not parts:
         raise NotReady(f"no series has enough history: {next(iter(left_out.values()), 'there are no rows')}")
     made = _possible(pl.concat(parts), project).with_columns(
@@ -54,17 +54,28 @@ def run(context: StepContext) -> dict[str, Any]:
     }
 
 
-def _forecasts(package: Package, rows: pl.DataFrame) -> tuple[list[pl.DataFrame], dict[str, str]]:
-    """Forecast all series at once; where that cannot be done, each by itself, so that one does not stop the others."""
+def forecasts(
+    package: Package, rows: pl.DataFrame, origins: list[datetime] | None = None
+) -> tuple[list[pl.DataFrame], dict[str, str]]:
+    """Forecast all series at once; where that cannot be done, each by itself, so that one does not stop the others.
+
+    Args:
+        package: A forecaster.
+        rows: Long table with the history of each series.
+        origins: Moments to forecast from; each series' last observed step where absent.
+
+    Returns:
+        Forecast tables, and why which series was left out.
+    """
     if rows.is_empty():
         return [], {}
     try:
-        return [package.forecast(rows)], {}
+        return [package.forecast(rows, origins)], {}
     except DataError:
         parts, left_out = [], {}
         for of_series in rows.partition_by("series", maintain_order=True):
             try:
-                parts.append(package.forecast(of_series))
+                parts.append(package.forecast(of_series, origins))
             except DataError as error:
                 left_out[str(of_series["series"][0])] = str(error)
         return parts, left_out

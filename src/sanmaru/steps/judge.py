@@ -11,6 +11,7 @@ from sanmaru.config import Config
 from sanmaru.errors import DataError
 from sanmaru.files import write_json
 from sanmaru.pipelines.context import NothingNew, StepContext
+from sanmaru.steps.forecast import forecasts
 from sanmaru.steps.history import collected, keep_table, place_of, project_of
 from sanmaru.steps.versions import holder
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from sanmaru.packages.package import Package
-    from sanmaru.project import Project
     from sanmaru.registry.contest import Contest
 
 KEY = ["series", "origin", "horizon"]
@@ -57,8 +57,9 @@ def run(context: StepContext) -> dict[str, Any]:
         entrants[f"champion (version {champion.version})"] = load_model(f"{project.name}@{champion.version}", project)
     rows = collected(project, until - _longest(entrants), context.end)
     origins = _origins(challenger, until, context.end, settings.every_hours)
-    tables = {name: _forecast(package, rows, origins, project) for name, package in entrants.items()}
-    tables.update(_baselines(challenger, rows, origins))
+    tables = {name: _forecast(package, rows, origins) for name, package in entrants.items()}
+    judged = rows.filter(rows["series"].is_in(tables[f"version {version}"]["series"].unique().implode()))
+    tables.update(_baselines(challenger, judged, origins))
     metric = settings.metric or (project.file.metric if project.file.metric in METRICS else "mae")
     found = compared(tables, rows, challenger, metric, challenger_name=f"version {version}")
     kept = _side_by_side(tables)
@@ -159,10 +160,18 @@ def _origins(package: Package, until: datetime, end: datetime, every_hours: int)
     return [first + timedelta(hours=every_hours) * n for n in range((last - first) // timedelta(hours=every_hours) + 1)]
 
 
-def _forecast(package: Package, rows: pl.DataFrame, origins: list[datetime], project: Project) -> pl.DataFrame:
-    del project
-    found: pl.DataFrame = package.forecast(rows, origins)
-    return found
+def _forecast(package: Package, rows: pl.DataFrame, origins: list[datetime]) -> pl.DataFrame:
+    """Forecast the window; a series without enough history is left out for all, as `compared` counts it.
+
+    Raises:
+        DataError: when no series has enough.
+    """
+    import polars as pl
+
+    parts, left_out = forecasts(package, rows, origins)
+    if not parts:
+        raise DataError(f"no series can be judged: {next(iter(left_out.values()), 'there are no rows')}")
+    return pl.concat(parts)
 
 
 def _baselines(package: Package, rows: pl.DataFrame, origins: list[datetime]) -> dict[str, pl.DataFrame]:
