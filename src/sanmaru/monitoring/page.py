@@ -117,14 +117,12 @@ def _findings(report: MonitorReport) -> list[Finding]:
     found = []
     for column in report.columns:
         if column.standing == "alarm":
-            worst = column.worst
             since = column.since.strftime("%Y-%m-%d %H:%M UTC") if column.since else "an earlier look"
             found.append(
                 Finding(
                     title=f"{column.key} has drifted",
                     severity="problem" if column.kind in ("residual", "error") else "warning",
-                    evidence=f"Alarm since {since}; {worst.name} is {short(worst.value)}, its threshold "
-                    f"{short(worst.threshold)}.",
+                    evidence=f"Alarm since {since}; {_why(column)}.",
                     advice="Look at its chart below. If the world has changed, train again; if the source is at fault, "
                     "mend it.",
                     kind=f"drift-{column.kind}",
@@ -144,6 +142,16 @@ def _findings(report: MonitorReport) -> list[Finding]:
     return found
 
 
+def _why(column: ColumnFigures) -> str:
+    """Say what stands beyond its threshold or, where a detector raised the alarm and began anew, which one did."""
+    worst = column.worst
+    if worst.value > worst.threshold:
+        return f"{worst.name} is {short(worst.value)}, its threshold {short(worst.threshold)}"
+    raised = " and ".join(one.name for one in column.statistics if len(one.alarms))
+    by = f"raised by {raised}, which began anew then; " if raised else ""
+    return f"{by}everything is within its threshold now, and the alarm ends when enough windows stay so"
+
+
 def _drift(report: MonitorReport) -> Section:
     columns = ("Column", "Kind", "State", "Statistic", "Value", "Threshold", "Finds a shift of", "in usual spreads",
                "False alarms a year", "Largest in reference")  # fmt: skip
@@ -151,7 +159,7 @@ def _drift(report: MonitorReport) -> Section:
         Grid(
             columns=columns,
             rows=watched_rows(report),
-            caption=f"The smallest lasting shift, up and down, that {percent(report.power)} of windows find",
+            caption="What is watched",
         )
     ]
     order = sorted(report.columns, key=lambda one: one.standing != "alarm")
@@ -159,8 +167,12 @@ def _drift(report: MonitorReport) -> Section:
         blocks += _charts(column, report)
     if len(order) > MOST_COLUMNS:
         blocks.append(Text(f"{len(order) - MOST_COLUMNS} further columns stand in the table only."))
-    lead = f"Windows of {report.window} against the reference, with seasons taken off. The last day of each chart is "
-    return Section(title="Drift", lead=f"{lead}{report.current[1]:%Y-%m-%d}.", blocks=blocks)
+    lead = (
+        f"Windows of {report.window} against the reference, with seasons taken off; charts end on "
+        f"{report.current[1]:%Y-%m-%d}. The shift that is found is the smallest lasting one, up and down, that "
+        f"{percent(report.power)} of windows find."
+    )
+    return Section(title="Drift", lead=lead, blocks=blocks)
 
 
 def _charts(column: ColumnFigures, report: MonitorReport) -> list[Block]:

@@ -122,7 +122,7 @@ def walk(recipe: Recipe, folder: Path, *, tiny: bool, say: Say) -> dict[str, Any
             for table in recipe.after(walked)
         ]
     results["minutes"] = round((time.perf_counter() - began) / 60, 1)
-    results["made with"] = _made_with()
+    results["made with"] = made_with()
     write_json(folder / RESULTS, results)
     return results
 
@@ -260,7 +260,8 @@ def _serve_ready(walked: Walked) -> None:
     walked.say(f"registered {project.name} version {version.version}, {state}; predicted {report.rows} rows: {out}")
 
 
-def _made_with() -> dict[str, Any]:
+def made_with() -> dict[str, Any]:
+    """Return what the figures were made with: date, versions, cores."""
     from datetime import UTC, datetime
 
     from sanmaru.experiments.environment import environment

@@ -29,9 +29,6 @@ def write_block(readme: Path, lines: Sequence[str]) -> None:
 
 def lines_of(results: Mapping[str, Any]) -> list[str]:
     """Write what `course.walk` returned as Markdown."""
-    made = results["made with"]
-    with_ = ", ".join(f"{name} {made[name]}" for name in ("sanmaru", "python", "torch", "lightgbm") if name in made)
-    facts = ", ".join(f"{name} {_count(value)}" for name, value in results["facts"].items())
     title, *also = results["titles"]
     header = ["variant", f"{title}, out of fold", f"{title}, kept aside", *(f"{name}, kept aside" for name in also)]
     rows = [
@@ -45,7 +42,7 @@ def lines_of(results: Mapping[str, Any]) -> list[str]:
         for line in results["lines"]
     ]
     out = [
-        f"Made on {made['date']} with {with_}, on {made['cores']} cores, in {results['minutes']:.0f} minutes. {facts}.",
+        made_line(results),
         "Scores with their 95 % intervals; the variant in bold was chosen by its out-of-fold score.",
         "",
         *markdown([*header, "minutes"], rows),
@@ -55,6 +52,16 @@ def lines_of(results: Mapping[str, Any]) -> list[str]:
     for table in results["tables"]:
         out += ["", f"{table['title']}:", "", *markdown(table["header"], table["rows"])]
     return out
+
+
+def made_line(results: Mapping[str, Any]) -> str:
+    """Say when, with what and in which time figures were made, and the facts."""
+    made = results["made with"]
+    with_ = ", ".join(f"{name} {made[name]}" for name in ("sanmaru", "python", "torch", "lightgbm") if name in made)
+    facts = ", ".join(f"{name} {_count(value)}" for name, value in results["facts"].items())
+    return (
+        f"Made on {made['date']} with {with_}, on {made['cores']} cores, in {results['minutes']:.0f} minutes. {facts}."
+    )
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
