@@ -4,8 +4,8 @@ Run: python benchmarks/contest.py [--rounds 400] [--write-docs]
 
 Two models' absolute errors on a window of days, 8 origins a day and 24 steps: each day has an error of its own for each
 model (what the weather of that day makes hard for it), and days follow one another with a correlation that real weather
-has. Equal models differ by chance only; better ones err less by a stated fraction. Once days are drawn by the bootstrap,
-once they make a few long blocks, as `use: judge` does. A few minutes on one core.
+has. Equal models differ by chance only; better ones err less by a stated fraction. Once days are drawn by the
+bootstrap, once they make a few long blocks, as `use: judge` does. A few minutes on one core.
 """
 
 from __future__ import annotations
