@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -201,6 +202,18 @@ def test_the_page_shows_the_alarm(parts, tmp_path: Path):
     text = (tmp_path / "m.html").read_text()
     assert "<h1>air: monitor</h1>" in text
     assert "Calibrated to 1 false alarm a year" in text
+
+
+def test_the_page_says_who_raised_an_alarm_when_all_is_within_thresholds_again(parts):
+    reference, current = parts
+    report = watch(reference, shifted(current, "off", 2.0, 30), CONFIG)
+    drifted = next(column for column in report.columns if column.standing == "alarm")
+    assert drifted.worst.value > drifted.worst.threshold
+    assert "its threshold" in page(report, "air").sections[0].findings[0].evidence
+    quiet = tuple(replace(one, threshold=one.value + 1.0) for one in drifted.statistics)
+    later = replace(report, columns=(replace(drifted, statistics=quiet),))
+    evidence = page(later, "air").sections[0].findings[0].evidence
+    assert "page-hinkley, which began anew then; everything is within its threshold now" in evidence
 
 
 def test_a_column_that_began_later_than_its_table_is_judged_by_what_it_has() -> None:
