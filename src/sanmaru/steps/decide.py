@@ -13,7 +13,7 @@ from sanmaru.files import read_json
 from sanmaru.pipelines.context import StepContext
 from sanmaru.steps.history import SERVICE, collected, project_of, with_verdicts
 from sanmaru.steps.triggers import Decision, Figures, RetrainConfig, decide
-from sanmaru.steps.versions import Trained, holder, known_versions
+from sanmaru.steps.versions import Trained, champion_of, known_versions, untrained
 
 if TYPE_CHECKING:
     from sanmaru.project import Project
@@ -54,7 +54,7 @@ def run(context: StepContext) -> dict[str, Any]:
 
 def _pending(decisions: Decisions, context: StepContext) -> str:
     """Return the interval of the newest training that was decided before and has not ended; empty where none is."""
-    done = {one.interval for one in known_versions(context.folder).values()}
+    done = {one.interval for one in known_versions(context.folder).values()} | untrained(context.folder)
     before = (one for one in decisions.newest(1000) if one.what == WHAT and one.yes and one.interval < context.interval)
     newest = next(before, None)
     return "" if newest is None or newest.interval in done else newest.interval
@@ -85,13 +85,16 @@ def _local_hour(project: Project, moment: datetime) -> int:
 
 def _figures(context: StepContext, project: Project, settings: Settings) -> dict[str, Any]:
     """Measure what the triggers look at; what is not known is absent."""
+    from sanmaru.pipelines.intervals import interval_start
+
     now, folder = context.end, context.folder
-    known = {number: one for number, one in known_versions(folder).items() if one.until < now}
-    champion = holder(project, "production")
+    known = {number: one for number, one in known_versions(folder).items() if one.interval < context.interval}
+    champion = champion_of(project, context.interval, before=True)
     facts = known.get(champion.version) if champion is not None else None
     found: dict[str, Any] = {"now": now, "anomaly_rate": _anomaly_rate(project, now, settings)}
-    if known:
-        found["last_training"] = max(_decided_at(one) for one in known.values())
+    ended = {one.interval for one in known.values()} | {one for one in untrained(folder) if one < context.interval}
+    if ended:
+        found["last_training"] = interval_start(max(ended))
     if facts is None:
         return found
     targets = list(project.file.data.target_names)
@@ -105,14 +108,8 @@ def _figures(context: StepContext, project: Project, settings: Settings) -> dict
         drift=_newest_drift(folder, context),
     )
     if found["champion_error"] is not None:
-        found.update(_rolling(project, facts, now, settings))
+        found.update(_rolling(project, facts, context.start, settings))
     return found
-
-
-def _decided_at(one: Trained) -> datetime:
-    from sanmaru.pipelines.intervals import interval_start
-
-    return interval_start(one.interval)
 
 
 def _anomaly_rate(project: Project, now: datetime, settings: Settings) -> float | None:
@@ -131,7 +128,10 @@ def _error_at_contest(folder: Path, facts: Trained) -> float | None:
 
 
 def _rolling(project: Project, facts: Trained, now: datetime, settings: Settings) -> dict[str, Any]:
-    """Return the champion's mean absolute error on the truth of the last days, and the rows it is made of."""
+    """Return the champion's mean absolute error on the truth of the last days, and the rows it is made of.
+
+    The truth of the interval itself is left out, for `monitor` may join it before the decision or after.
+    """
     from sanmaru.steps.monitor import joined_log
 
     since = int((now - timedelta(days=settings.rolling_days)).timestamp() * 1_000_000)
@@ -151,7 +151,7 @@ def _newest_drift(folder: Path, context: StepContext) -> float | None:
     """Return the fraction of watched columns that drift, by the newest look before this interval."""
     stem = context.start.strftime("%Y-%m-%dT%H%MZ")
     for path in sorted((folder / SERVICE / "monitor").glob("*/*.json"), reverse=True):
-        if path.stem <= stem:
+        if path.stem < stem:
             found = read_json(path).get("drift_fraction")
             return None if found is None else float(found)
     return None

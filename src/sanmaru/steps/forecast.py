@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sanmaru.errors import DataError
-from sanmaru.pipelines.context import NotReady, StepContext
+from sanmaru.pipelines.context import NothingNew, NotReady, StepContext
 from sanmaru.steps.history import collected, keep_table, place_of, project_of, rows_of_inputs
-from sanmaru.steps.versions import holder
+from sanmaru.steps.versions import champion_of, holder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,15 +26,18 @@ def run(context: StepContext) -> dict[str, Any]:
 
     Raises:
         NotReady: when no model is in production yet.
+        NothingNew: when the first one was trained of a later interval, and this one had none.
     """
     import polars as pl
 
     from sanmaru.registry.models import open_version
 
     project = project_of(context)
-    version = holder(project, "production")
-    if version is None:
+    version = champion_of(project, context.interval)
+    if version is None and holder(project, "production") is None:
         raise NotReady(f"no version of {project.name} is in production yet")
+    if version is None:
+        raise NothingNew(f"no version of {project.name} was in production for this interval")
     package = open_version(version)
     task: Any = package.task
     step = timedelta(microseconds=task.every.us)

@@ -13,7 +13,7 @@ from sanmaru.files import write_json
 from sanmaru.pipelines.context import NothingNew, StepContext
 from sanmaru.steps.forecast import forecasts
 from sanmaru.steps.history import collected, keep_table, place_of, project_of
-from sanmaru.steps.versions import holder
+from sanmaru.steps.versions import newest_in_production
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,10 +50,10 @@ def run(context: StepContext) -> dict[str, Any]:
         raise NothingNew("there is no challenger")
     settings, project = Settings.model_validate(context.settings), project_of(context)
     version, until = int(trained[0]["version"]), datetime.fromisoformat(trained[0]["until"])
-    champion = holder(project, "production")
+    champion = newest_in_production(project, lambda number: number < version)  # also when it is judged once more
     challenger = load_model(f"{project.name}@{version}", project)
     entrants: dict[str, Package] = {f"version {version}": challenger}
-    if champion is not None and champion.version != version:
+    if champion is not None:
         entrants[f"champion (version {champion.version})"] = load_model(f"{project.name}@{champion.version}", project)
     rows = collected(project, until - _longest(entrants), context.end)
     origins = _origins(challenger, until, context.end, settings.every_hours)
@@ -116,6 +116,7 @@ def compared(
         {name: np.concatenate(parts) for name, parts in scored.items()},
         challenger=challenger_name,
         units=np.concatenate(units),
+        in_time=True,
     )
 
 

@@ -18,7 +18,7 @@ from sanmaru.files import write_json
 from sanmaru.pipelines.context import StepContext
 from sanmaru.steps.history import SERVICE, collected, keep_table, place_of, project_of, rows_of_inputs
 from sanmaru.steps.residuals import honest_residuals
-from sanmaru.steps.versions import Trained, holder, known_versions
+from sanmaru.steps.versions import Trained, champion_of, known_versions
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,12 +40,13 @@ class Settings(Config):
 
 
 def run(context: StepContext) -> dict[str, Any]:
-    """Return `waiting` and `joined` (predictions), and once a day `report` (JSON), `alarms` and `drift_fraction`."""
+    """Return `predictions` and `truths` (rows put into the joined log), and once a day `report` (JSON), `alarms` and
+    `drift_fraction`."""
     settings, project = Settings.model_validate(context.settings), project_of(context)
     outputs = _join(context, project)
     if _local_hour(project, context) != settings.look_at:
         return outputs
-    champion = holder(project, "production")
+    champion = champion_of(project, context.interval)
     facts = known_versions(context.folder).get(champion.version) if champion is not None else None
     if facts is None or facts.until >= context.end:
         return outputs
@@ -79,16 +80,16 @@ def monitor_config(project: Project) -> MonitorConfig:
 
 def _join(context: StepContext, project: Project) -> dict[str, Any]:
     targets = project.file.data.target_names
+    said, came = rows_of_inputs(context, "forecast"), rows_of_inputs(context)
     log = joined_log(project)
     try:
-        for table in rows_of_inputs(context, "forecast"):
+        for table in said:
             log.add_predictions(table, targets)
-        for table in rows_of_inputs(context):
+        for table in came:
             log.add_truth(table, [name for name in targets if name in table.columns])
-        counts = [log.counts(name) for name in targets]
     finally:
         log.engine.dispose()
-    return {"waiting": sum(one["waiting"] for one in counts), "joined": sum(one["joined"] for one in counts)}
+    return {"predictions": sum(table.height for table in said), "truths": sum(table.height for table in came)}
 
 
 def _look(context: StepContext, project: Project, settings: Settings, facts: Trained) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from sanmaru.config import Config
-from sanmaru.errors import ProjectFileError
+from sanmaru.errors import DataError, ProjectFileError
 from sanmaru.pipelines.context import NothingNew, StepContext
 from sanmaru.steps.history import SERVICE, collected, keep_table, project_of, with_verdicts
-from sanmaru.steps.versions import Trained, holder, known_versions, remember
+from sanmaru.steps.versions import Trained, holder, known_versions, remember, remember_untrained
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,7 +30,7 @@ BASELINE = "seasonal-naive"
 class Settings(Config):
     """`with:` of the step."""
 
-    window_days: Annotated[float, Field(gt=0)] = 14
+    window_days: Annotated[float, Field(gt=0)] = 28
     """The recent window that is kept aside for the contest."""
     history_days: Annotated[float, Field(gt=0)] | None = None
     """Days before it that are learned from; all of them where absent."""
@@ -44,7 +44,8 @@ def run(context: StepContext) -> dict[str, Any]:
     """Return `version`, `until` and `rows` of the challenger.
 
     Raises:
-        NothingNew: when the step before did not decide to train.
+        NothingNew: when the step before did not decide to train, or what was collected does not suffice; the next
+            decision may ask again.
     """
     settings, project = Settings.model_validate(context.settings), project_of(context)
     if project.file.task != "forecasting":
@@ -52,6 +53,14 @@ def run(context: StepContext) -> dict[str, Any]:
     asked = [one for step in context.inputs.values() for one in step.values() if "retrain" in one]
     if asked and not any(one["retrain"] for one in asked):
         raise NothingNew(str(asked[0].get("reason", "not asked for")))
+    try:
+        return _challenger(context, project, settings)
+    except DataError as error:
+        remember_untrained(context.folder, context.interval, str(error))
+        raise NothingNew(f"the data does not suffice: {error}") from None
+
+
+def _challenger(context: StepContext, project: Project, settings: Settings) -> dict[str, Any]:
     until = context.end - timedelta(days=settings.window_days)
     start = None if settings.history_days is None else until - timedelta(days=settings.history_days)
     rows = collected(project, start, until)
@@ -62,8 +71,9 @@ def run(context: StepContext) -> dict[str, Any]:
     known = known_versions(context.folder)
     if holder(project, "production") is None:
         baseline = project.with_overrides(*data, f"model={{kind: {BASELINE}}}")
-        remember(context.folder, _trained(context, baseline, rows, until, known))
-        _promote_first(project)
+        first = _trained(context, baseline, rows, until, known)
+        remember(context.folder, first)
+        _promote_first(project, first.version)
     made = _trained(context, project.with_overrides(*data, *settings.overrides), rows, until, known)
     remember(context.folder, made)
     return {"version": made.version, "until": made.until.isoformat(), "rows": made.rows}
@@ -113,10 +123,10 @@ def _registered(project: Project, run: str) -> Version | None:
         return None
 
 
-def _promote_first(project: Project) -> None:
+def _promote_first(project: Project, version: int) -> None:
     from sanmaru.registry.models import promote
 
-    promote(project, project.name, to="production", why=f"the first champion is {BASELINE}")
+    promote(project, project.name, to="production", version=version, why=f"the first champion is {BASELINE}")
 
 
 def _masked(project: Project, rows: pl.DataFrame) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -52,6 +53,16 @@ def known_versions(folder: Path) -> dict[int, Trained]:
     return {one.version: one for one in sorted(found, key=lambda one: one.version)}
 
 
+def remember_untrained(folder: Path, interval: str, reason: str) -> None:
+    """Keep that the training which an interval asked for has ended without a version, and why."""
+    write_json(_untrained(folder) / f"{interval.replace(':', '')}.json", {"interval": interval, "reason": reason})
+
+
+def untrained(folder: Path) -> set[str]:
+    """Return the intervals whose training ended without a version."""
+    return {str(read_json(path)["interval"]) for path in _untrained(folder).glob("*.json")}
+
+
 def holder(project: Project, alias: str) -> Version | None:
     """Return the version that holds an alias, or None; also where nothing was registered yet."""
     from sanmaru.registry.models import resolve
@@ -60,6 +71,44 @@ def holder(project: Project, alias: str) -> Version | None:
         return resolve(project, project.name, alias)
     except RegistryError:
         return None
+
+
+def champion_of(project: Project, interval: str, *, before: bool = False) -> Version | None:
+    """Return the version in production, as far as an interval may know it; None where there was none.
+
+    A version that a later interval had trained has seen what came after this one. Work that is done late, or once
+    more, takes the version that was in production before it.
+
+    Args:
+        project: The project.
+        interval: Name of the data interval.
+        before: Leave out the versions that this very interval had trained, too.
+    """
+    known = known_versions(project.folder)
+
+    def early(number: int) -> bool:
+        facts = known.get(number)  # None where somebody registered it by hand
+        return facts is None or facts.interval < interval or (not before and facts.interval == interval)
+
+    return newest_in_production(project, early)
+
+
+def newest_in_production(project: Project, wanted: Callable[[int], bool]) -> Version | None:
+    """Return the version in production if it is wanted, else the wanted one that held that place last."""
+    from sanmaru.registry.models import log, resolve
+
+    current = holder(project, "production")
+    if current is None or wanted(current.version):
+        return current
+    for entry in reversed(log(project, project.name)):
+        moved = entry.alias == "production" and entry.kind in ("promote", "rollback", "found")
+        if moved and entry.version is not None and wanted(entry.version):
+            return resolve(project, project.name, entry.version)
+    return None
+
+
+def _untrained(folder: Path) -> Path:
+    return folder / SERVICE / "untrained"
 
 
 def _folder(folder: Path) -> Path:

@@ -1,0 +1,56 @@
+"""SIGKILL at the writes of every built-in step, then once more: what is left is what an undisturbed run leaves."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.pipelines.crashes import IGNORED, kill_at_every_boundary
+from tests.steps.small import HEAVY, Service
+
+# Databases are files of pages in an order of their own, and are compared by their rows, which `run` writes out.
+LEFT_OUT = (*IGNORED, "*.db", "*.db-*", "collected/*/lock.db*", "collected/raw/*", ".killed")
+_TEMPLATE = "SANMARU_TEST_SERVICE"
+
+
+@pytest.fixture
+def template(begun: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv(_TEMPLATE, str(begun.folder))
+    yield begun.folder
+
+
+def make_project(folder: Path) -> None:
+    """A copy of the service whose first hours are done."""
+    import os
+
+    shutil.copytree(os.environ[_TEMPLATE], folder, dirs_exist_ok=True)
+    pages = folder / "rows"
+    pages.mkdir()
+
+
+def run_one_hour(folder: Path) -> None:
+    """The fourth hour: everything but a training."""
+    service = Service(folder)
+    service.run(hours=4)
+    for database, query in (
+        ("forecasts.db", "SELECT * FROM sanmaru_forecasts ORDER BY 1, 2, 3, 4"),
+        ("monitor.db", "SELECT * FROM sanmaru_joined ORDER BY 1, 2, 3, 4"),
+        ("monitor.db", "SELECT * FROM sanmaru_truth ORDER BY 1, 2, 3"),
+        ("pipeline.db", "SELECT pipeline, what, start, yes, fired, reason, figures FROM sanmaru_decisions ORDER BY 3"),
+    ):
+        rows = service.rows(query, database)
+        name = query.split("FROM ")[1].split()[0]
+        (folder / "rows" / f"{name}.txt").write_text("\n".join(map(repr, rows)))
+
+
+def test_the_hourly_steps_survive_a_crash(template: Path, tmp_path: Path) -> None:
+    found = kill_at_every_boundary(make_project, run_one_hour, tmp_path, stride=17, ignored=LEFT_OUT, preload=HEAVY)
+    assert found > 100
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_hourly_steps_survive_a_crash_at_any_write(template: Path, tmp_path: Path) -> None:
+    assert kill_at_every_boundary(make_project, run_one_hour, tmp_path, ignored=LEFT_OUT, preload=HEAVY) > 100
