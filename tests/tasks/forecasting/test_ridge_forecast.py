@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge as Reference
 from sanmaru.errors import DataError
 from sanmaru.tasks.forecasting.bands import BINS, learn_bands
 from sanmaru.tasks.forecasting.features import Features
-from sanmaru.tasks.forecasting.linear_map import BLOCKS, PENALTIES, fit_ridge
+from sanmaru.tasks.forecasting.linear_map import BLOCKS, PENALTIES, Fit, Maps
 from sanmaru.tasks.forecasting.ridge import learn_filling
 from sanmaru.tasks.forecasting.windows import WindowLayout
 
@@ -24,40 +24,68 @@ def _regression(n: int = 300) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return matrix, truth, np.arange(n) * BLOCKS // n
 
 
+def _fit(matrix: np.ndarray, truths: np.ndarray, blocks: np.ndarray, penalty: float | None = None) -> list[Fit]:
+    """Two of the numbers are a step's own."""
+    return Maps(matrix[:, :4], blocks).fit(matrix[:, 4:], truths.reshape(len(matrix), -1), penalty)
+
+
 @pytest.mark.parametrize("penalty", [1e-4, 0.1, 10.0])
 def test_weights_and_left_out_predictions_are_those_of_scikit_learn(penalty: float) -> None:
+    matrix, gappy, blocks = _regression()
+    whole_one = np.where(np.isnan(gappy), 1.0, gappy).astype(np.float32)
+    block_missing = np.where(blocks == 2, np.nan, whole_one)  # its map without that block learns from the same rows
+    truths = np.stack([gappy, whole_one, block_missing, whole_one - 3], axis=1)
+    for truth, found in zip(truths.T, _fit(matrix, truths, blocks, penalty), strict=True):
+        known = ~np.isnan(truth)
+
+        def reference(rows: np.ndarray, known: np.ndarray = known, truth: np.ndarray = truth) -> Reference:
+            rows = rows & known
+            return Reference(alpha=penalty * rows.sum()).fit(matrix[rows].astype(float), truth[rows])
+
+        whole = reference(np.ones(len(truth), dtype=bool))
+        np.testing.assert_allclose(found.weights, whole.coef_, rtol=1e-5, atol=1e-7)
+        assert found.intercept == pytest.approx(whole.intercept_, rel=1e-5)
+        missed = []
+        for block in range(BLOCKS):
+            left_out = blocks == block
+            expected = reference(~left_out).predict(matrix[left_out].astype(float))
+            np.testing.assert_allclose(found.held_out[left_out], expected, rtol=1e-4)
+            missed.append((expected - truth[left_out])[known[left_out]])
+        assert found.error == pytest.approx(np.square(np.concatenate(missed)).mean(), rel=1e-6)
+
+
+def test_numbers_that_are_alike_and_a_high_level_lose_no_digits() -> None:
     matrix, truth, blocks = _regression()
-    found = fit_ridge(matrix, truth, blocks, penalty)
-    known = ~np.isnan(truth)
+    matrix[:, 5] = matrix[:, 0]  # a step's own number that is among the shared ones
+    level = 1e5
+    found = _fit(matrix, truth + np.float32(level), blocks, 1e-5)[0]
+    near = _fit(matrix, (truth + np.float32(level)) - np.float32(level), blocks, 1e-5)[0]
+    np.testing.assert_allclose(found.weights, near.weights, rtol=1e-6)
+    assert found.weights[0] == pytest.approx(found.weights[5], rel=1e-4)
+    assert found.error == pytest.approx(near.error, rel=1e-6)
+    assert found.intercept == pytest.approx(near.intercept + level, rel=1e-9)
 
-    def reference(rows: np.ndarray) -> Reference:
-        rows = rows & known
-        return Reference(alpha=penalty * rows.sum()).fit(matrix[rows].astype(float), truth[rows])
 
-    whole = reference(np.ones(len(truth), dtype=bool))
-    np.testing.assert_allclose(found.weights, whole.coef_, rtol=1e-5, atol=1e-7)
-    assert found.intercept == pytest.approx(whole.intercept_, rel=1e-5)
-    for block in range(BLOCKS):
-        left_out = blocks == block
-        expected = reference(~left_out).predict(matrix[left_out].astype(float))
-        np.testing.assert_allclose(found.held_out[left_out], expected, rtol=1e-4)
+def test_one_block_of_rows_is_learned_from_and_predicted() -> None:
+    matrix, truth, _ = _regression()
+    found = _fit(matrix, truth, np.zeros(len(truth), dtype=np.int64), 0.1)[0]
+    np.testing.assert_allclose(found.held_out, matrix @ found.weights + found.intercept, rtol=1e-4, atol=1e-4)
 
 
 def test_the_penalty_is_that_of_the_least_error_on_blocks_left_out() -> None:
     matrix, truth, blocks = _regression()
-    known = ~np.isnan(truth)
-    errors = [
-        np.square(fit_ridge(matrix, truth, blocks, one).held_out[known] - truth[known]).mean() for one in PENALTIES
-    ]
-    assert fit_ridge(matrix, truth, blocks).penalty == PENALTIES[int(np.argmin(errors))]
+    errors = [_fit(matrix, truth, blocks, one)[0].error for one in PENALTIES]
+    best = _fit(matrix, truth, blocks)[0]
+    assert best.penalty == PENALTIES[int(np.argmin(errors))]
+    assert best.error == pytest.approx(min(errors))
     noise = np.random.default_rng(1).normal(size=len(truth)).astype(np.float32)
-    assert fit_ridge(matrix, noise, blocks).penalty > fit_ridge(matrix, truth, blocks).penalty
+    assert _fit(matrix, noise, blocks)[0].penalty > best.penalty
 
 
 def test_a_truth_that_is_never_known_is_refused() -> None:
     matrix, truth, blocks = _regression()
     with pytest.raises(ValueError, match="no row has a truth"):
-        fit_ridge(matrix, np.full_like(truth, np.nan), blocks)
+        _fit(matrix, np.full_like(truth, np.nan), blocks)
 
 
 def test_gaps_stand_at_the_mean_and_are_marked_once() -> None:

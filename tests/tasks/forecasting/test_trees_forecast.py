@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import lightgbm
 import numpy as np
 import polars as pl
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from sanmaru.metrics.base import find_metric
 from sanmaru.tasks.base import FitContext
 from sanmaru.tasks.forecasting.config import LightGBMForecastConfig
+from sanmaru.tasks.forecasting.grow import Sample, grow, put_in_bins
 from sanmaru.tasks.forecasting.task import Forecasting
 from sanmaru.tasks.forecasting.windows import Panel, WindowLayout
 from sanmaru.training.config import TrainConfig
@@ -79,3 +81,22 @@ def test_bands_come_from_boosters_of_their_own_or_from_held_out_errors(tmp_path:
 
 def test_windows_are_thinned_to_the_most_rows(tmp_path: Path) -> None:
     assert _fit(tmp_path, most_rows=300).details()["windows"] == 100  # three steps of each
+
+
+def test_boosters_that_share_their_bins_are_those_grown_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(500, 3)).astype(np.float32)
+    sample = Sample(matrix, matrix[:, 0] + matrix[:, 1] ** 2)
+    own = {"seed": 0, "deterministic": True, "force_row_wise": True, "num_threads": 4, "verbosity": -1}
+    goals = [{"objective": "regression", "metric": "rmse"}] + [
+        {"objective": "quantile", "metric": "quantile", "alpha": level} for level in (0.1, 0.9)
+    ]
+    context = FitContext(folder=tmp_path, cache=tmp_path, seed=0, metric=find_metric("rmse"))
+    shared = put_in_bins(sample, sample, own)
+    assert shared.threads == 1  # so few rows
+    for goal in goals:
+        alone = lightgbm.train({**own, "num_threads": 1, **goal}, lightgbm.Dataset(matrix, sample.label), 20)
+        text, trees = grow(shared, {**own, **goal}, rounds=20, stopping=None, context=context, what="y")
+        assert trees == 20
+        grown = lightgbm.Booster(model_str=text)
+        np.testing.assert_allclose(grown.predict(matrix), alone.predict(matrix), rtol=1e-12)

@@ -22,7 +22,7 @@ from sanmaru.files import whole
 from sanmaru.tasks.forecasting.bands import Bands, learn_bands
 from sanmaru.tasks.forecasting.estimator import BaseForecaster
 from sanmaru.tasks.forecasting.features import Features
-from sanmaru.tasks.forecasting.linear_map import BLOCKS, fit_ridge
+from sanmaru.tasks.forecasting.linear_map import BLOCKS, Maps
 from sanmaru.tasks.forecasting.naive import last_known
 from sanmaru.tasks.forecasting.rows import features_of, known_share, thinned, together, typical_values
 from sanmaru.tasks.forecasting.windows import Floats
@@ -65,11 +65,13 @@ def learn_filling(block: Floats) -> Filling:
     square = np.where(there, (block - mean) ** 2, 0.0).sum(axis=0, dtype=np.float64) / counts
     spread = np.sqrt(square)
     gaps = np.flatnonzero(~there.all(axis=0) & there.any(axis=0))
-    _, first = np.unique(there[:, gaps], axis=1, return_index=True)
+    first: dict[bytes, int] = {}
+    for place, marks in enumerate(np.ascontiguousarray(np.packbits(there[:, gaps], axis=0).T)):
+        first.setdefault(marks.tobytes(), place)
     return Filling(
         mean=mean.astype(np.float32),
         spread=np.where(spread > 1e-6 * np.maximum(1.0, np.abs(mean)), spread, 1.0).astype(np.float32),
-        marked=gaps[np.sort(first)],
+        marked=gaps[list(first.values())],
     )
 
 
@@ -99,43 +101,39 @@ class Ridge(BaseForecaster):
         Raises:
             DataError: when a step of a target is never known.
         """
+        from threadpoolctl import threadpool_limits
+
         features = Features(self.layout, dense=True)
         base, steps, truth = features_of(self, features, rows)
-        blocks = time_blocks(rows)
         self._typical = typical_values(truth, self.layout.targets)
+        self._require_each_step(truth)
         last = np.concatenate([self._last(windows) for windows, _ in self.batches(rows)])
-        from_last = np.zeros(truth.shape[1:], dtype=bool)
-        self._base = learn_filling(base)
-        filled = self._base(base)
-        self._steps = []
         horizon, n_targets = truth.shape[1:]
+        self._base, self._steps = learn_filling(base), []
         predicted = np.empty_like(truth)
-        weights, intercepts, penalties = [], [], np.empty((horizon, n_targets))
+        from_last = np.zeros((horizon, n_targets), dtype=bool)
+        penalties = np.empty((horizon, n_targets))
+        weights, intercepts = [], []
         penalty = None if self.config.penalty == "auto" else self.config.penalty
-        for step in range(horizon):
-            filling = learn_filling(steps[:, step])
-            matrix = np.concatenate([filled, filling(steps[:, step])], axis=1)
-            self._steps.append(filling)
-            maps = []
-            for target, name in enumerate(self.layout.targets):
-                if np.isnan(truth[:, step, target]).all():
-                    raise DataError(
-                        f"no training window has a value of {name!r} {step + 1} steps after its origin. Give more "
-                        "rows, or a smaller forecast.horizon."
-                    )
-                came = truth[:, step, target]
-                found = fit_ridge(matrix, came, blocks, penalty)
-                change = fit_ridge(matrix, came - last[:, target], blocks, penalty)
-                from_last[step, target] = change.error < found.error
-                if from_last[step, target]:
-                    found = change
-                predicted[:, step, target] = found.held_out + from_last[step, target] * last[:, target]
-                penalties[step, target] = found.penalty
-                maps.append(found)
-            weights.append(np.stack([one.weights for one in maps], axis=1))
-            intercepts.append([one.intercept for one in maps])
-            if context is not None:
-                context.progress(step + 1, horizon, "step")
+        # Threads would wait for each other in thousands of small products, and burn the cores that they wait on.
+        with threadpool_limits(limits=1, user_api="blas"):
+            maps = Maps(self._base(base), time_blocks(rows))
+            for step in range(horizon):
+                filling = learn_filling(steps[:, step])
+                self._steps.append(filling)
+                came = truth[:, step]
+                found = maps.fit(filling(steps[:, step]), np.concatenate([came, came - last], axis=1), penalty)
+                chosen = []
+                for target, (value, change) in enumerate(zip(found[:n_targets], found[n_targets:], strict=True)):
+                    from_last[step, target] = change.error < value.error
+                    one = change if from_last[step, target] else value
+                    predicted[:, step, target] = one.held_out + from_last[step, target] * last[:, target]
+                    penalties[step, target] = one.penalty
+                    chosen.append(one)
+                weights.append(np.stack([one.weights for one in chosen], axis=1))
+                intercepts.append([one.intercept for one in chosen])
+                if context is not None:
+                    context.progress(step + 1, horizon, "step")
         self._weights = [one.astype(np.float32) for one in weights]
         self._intercepts = np.asarray(intercepts, dtype=np.float32)
         self._from_last = from_last
@@ -166,6 +164,14 @@ class Ridge(BaseForecaster):
             own = filling(features.step(array, step + 1))
             points[:, step] = filled @ weights[:n_base] + own @ weights[n_base:] + self._intercepts[step]
         return np.asarray(points + self._from_last * self._last(array)[:, None, :], dtype=np.float32)
+
+    def _require_each_step(self, truth: Floats) -> None:
+        """Check that every step of every target is known after some window."""
+        for step, target in np.argwhere(np.isnan(truth).all(axis=0)):
+            raise DataError(
+                f"no training window has a value of {self.layout.targets[target]!r} {step + 1} steps after its origin. "
+                "Give more rows, or a smaller forecast.horizon."
+            )
 
     def _last(self, windows: Floats) -> Floats:
         """The last known value of each target, float32 (n, targets); a typical one where a window has none."""

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from sanmaru.errors import DataError
 from sanmaru.files import write_json, write_text
+from sanmaru.openmp import wait_passively
 from sanmaru.tasks.forecasting.bands import Bands, learn_bands
 from sanmaru.tasks.forecasting.config import RidgeConfig
 from sanmaru.tasks.forecasting.estimator import BaseForecaster
 from sanmaru.tasks.forecasting.features import Features
-from sanmaru.tasks.forecasting.grow import Sample, grow
+from sanmaru.tasks.forecasting.grow import Sample, grow, put_in_bins
 from sanmaru.tasks.forecasting.naive import last_known
 from sanmaru.tasks.forecasting.ridge import Ridge
 from sanmaru.tasks.forecasting.rows import features_of, goal_of, known_share, thinned, together, typical_values
@@ -94,6 +95,7 @@ class Trees(BaseForecaster):
         Raises:
             DataError: when there are no windows, or a step of a target is never known.
         """
+        wait_passively()  # before LightGBM brings its OpenMP
         given = valid if valid is not None and len(valid) else None
         both = together(train, given, self.train)
         self._ridge: Ridge | None = None
@@ -194,14 +196,14 @@ class Trees(BaseForecaster):
                         f"no training window has a value of {target_name!r} {part + 1} steps after its origin. Give "
                         "more rows, or a smaller forecast.horizon."
                     )
+                chosen_by = valid if valid is not None and len(valid) else None
+                rows = put_in_bins(train, chosen_by, self._parameters(context))
                 for place, (objective, level) in enumerate(self._goals(context.metric.name)):
                     name = f"{target}-{place}" if pooled else f"{target}-{place}-{part + 1}"
                     what = target_name if level is None else f"{target_name}.q{100 * level:.10g}"
-                    parameters = self._parameters(objective, level, context)
                     texts[name], kept[name] = grow(
-                        train,
-                        valid if valid is not None and len(valid) else None,
-                        parameters,
+                        rows,
+                        {**self._parameters(context), **_objective(objective, level)},
                         rounds=self.config.trees if rounds is None else rounds[name],
                         stopping=self.train.early_stopping,
                         context=context,
@@ -217,13 +219,9 @@ class Trees(BaseForecaster):
         drawn = np.argpartition(np.random.default_rng(seed).random((n, horizon)), each - 1, axis=1)[:, :each]
         return prepared.sample(target, np.repeat(np.arange(n), each), drawn.ravel(), pooled, self._spreads)
 
-    def _parameters(self, objective: str, level: float | None, context: FitContext) -> dict[str, Any]:
+    def _parameters(self, context: FitContext) -> dict[str, Any]:
         config = self.config
-        own = {} if level is None else {"alpha": level}
         return {
-            **own,
-            "objective": objective,
-            "metric": {"regression": "rmse", "regression_l1": "l1"}.get(objective, objective),
             "learning_rate": config.learning_rate,
             "num_leaves": config.leaves,
             "min_data_in_leaf": config.min_rows_per_leaf,
@@ -286,3 +284,10 @@ class Trees(BaseForecaster):
             arrays = read_json(folder / "bands.json")
             self._bands = Bands.from_arrays({name: np.asarray(one, dtype=np.float32) for name, one in arrays.items()})
         self._open()
+
+
+def _objective(objective: str, level: float | None) -> dict[str, Any]:
+    """Return LightGBM's objective, and the metric that chooses the number of trees."""
+    own = {} if level is None else {"alpha": level}
+    metric = {"regression": "rmse", "regression_l1": "l1"}.get(objective, objective)
+    return {"objective": objective, "metric": metric, **own}
