@@ -58,7 +58,7 @@ pipeline:
     train: {{use: train, needs: decide, retry_wait_s: 0, with: {{window_days: 9}}}}
     judge: {{use: judge, needs: train, retry_wait_s: 0, with: {{every_hours: 6}}}}
     promote: {{use: promote, needs: judge, retry_wait_s: 0}}
-    forecast: {{use: forecast, needs: [anomalies, promote], retry_wait_s: 0}}
+    forecast: {{use: forecast, needs: [{{step: anomalies, first: -1}}, promote], retry_wait_s: 0}}
     publish:
       use: publish
       needs: [anomalies, forecast]

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.pipelines.crashes import IGNORED, kill_at_every_boundary
 from tests.steps.small import HEAVY, Service
 
 # Databases are files of pages in an order of their own, and are compared by their rows, which `run` writes out.
-LEFT_OUT = (*IGNORED, "*.db", "*.db-*", "collected/*/lock.db*", "collected/raw/*", ".killed")
+LEFT_OUT = (
+    *IGNORED, "*.db", "*.db-*", "collected/raw/*", ".killed",
+    # Versions and revisions are named by the moment they were made; `run` writes out what they say.
+    "collected/tables/*", "service/published/air/data/*", "service/published/air/manifests/*",
+    "service/published/air/latest.json",
+)  # fmt: skip
 _TEMPLATE = "SANMARU_TEST_SERVICE"
 
 
 @pytest.fixture
-def template(begun: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def template(begun: Service, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(_TEMPLATE, str(begun.folder))
-    yield begun.folder
+    return begun.folder
 
 
 def make_project(folder: Path) -> None:
     """A copy of the service whose first hours are done."""
-    import os
-
     shutil.copytree(os.environ[_TEMPLATE], folder, dirs_exist_ok=True)
     pages = folder / "rows"
     pages.mkdir()
@@ -43,6 +48,27 @@ def run_one_hour(folder: Path) -> None:
         rows = service.rows(query, database)
         name = query.split("FROM ")[1].split()[0]
         (folder / "rows" / f"{name}.txt").write_text("\n".join(map(repr, rows)))
+    (folder / "rows" / "published.json").write_text(json.dumps(published(folder), indent=1))
+    (folder / "rows" / "tables.json").write_text(json.dumps([collected(folder, name) for name in ("air", "verdicts")]))
+
+
+def published(folder: Path) -> list[dict[str, Any]]:
+    """Return every version's number, sizes and hashes of files, and facts, without when and where."""
+    from sanmaru.storage import open_storage
+
+    storage = open_storage("service/published", folder)
+    found = []
+    for number in range(1, storage.latest("air").version + 1):  # type: ignore[union-attr]
+        content = json.loads((folder / f"service/published/air/manifests/{number:010d}.json").read_text())
+        files = {name: one["sha256"] for name, one in content["files"].items()}
+        found.append({"version": number, "files": files, "meta": content["meta"]})
+    return found
+
+
+def collected(folder: Path, name: str) -> list[str]:
+    from sanmaru.collect import table
+
+    return [repr(row) for row in table.read(folder / "collected" / "tables" / name).rows()]
 
 
 def test_the_hourly_steps_survive_a_crash(template: Path, tmp_path: Path) -> None:
