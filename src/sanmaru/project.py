@@ -295,7 +295,9 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON schema of the project file, for editors, with what the code says of each field."""
     schema = _ADAPTER.json_schema()
     for config in all_configs():
-        properties = schema["$defs"].get(config.__name__, {}).get("properties", {})
+        if config.__name__ not in schema["$defs"]:
+            continue  # of a step, or of somebody else's: not a part of the project file
+        properties = schema["$defs"][config.__name__].get("properties", {})
         names = {field.alias or name: name for name, field in config.model_fields.items()}
         docs = field_docs(config)
         for shown, name in names.items():

@@ -11,7 +11,7 @@ from sanmaru.metrics.base import find_metric
 from sanmaru.packages.batch import predict_file
 from sanmaru.packages.combine import METHODS, combine
 from sanmaru.packages.package import Package
-from sanmaru.serving.openapi import _output
+from sanmaru.serving.openapi import output_schema
 from sanmaru.tasks.tabular.config import LinearConfig
 
 NAMES = ["price", "price.q10", "price.q90"]
@@ -35,7 +35,7 @@ def test_answers_and_tables_carry_the_quantiles(package, people_table):
     assert inside.mean() == pytest.approx(0.8, abs=0.08)
     assert package.golden_test() == pytest.approx(0, abs=1e-5)
     assert package.outputs(table.clear()).shape == (0, 3)
-    assert list(_output(package.output)) == NAMES
+    assert list(output_schema(package.output)) == NAMES
 
 
 def test_files_carry_them_and_a_submission_takes_the_number(package, people_table, tmp_path):
