@@ -57,12 +57,13 @@ class WindowBatches:
         padded = np.pad(values, ((0, 0), (layout.lookback, layout.horizon), (0, 0)), constant_values=np.nan)
         n_steps, first_known = padded.shape[1], len(layout.targets) + len(layout.past)
         self._values = torch.from_numpy(padded.reshape(-1, padded.shape[2])).to(device)
-        self._known = self._values[:, first_known:].contiguous()
+        # Rows of these views are whole windows that lie over each other: a window is one copy of adjacent numbers, in a
+        # third to a fifth of the time of an index for each of its steps.
+        self._histories = _overlapping(self._values, layout.lookback)
+        self._futures = _overlapping(self._values[:, first_known:].contiguous(), layout.horizon)
         self._static = torch.from_numpy(np.ascontiguousarray(static)).to(device)
         self._series = torch.from_numpy(series).to(device)
         self._origins = torch.from_numpy(series * n_steps + at + layout.lookback).to(device)
-        self._back = torch.arange(1 - layout.lookback, 1, device=device)
-        self._ahead = torch.arange(1, layout.horizon + 1, device=device)
         self.labels = torch.from_numpy(np.ascontiguousarray(truth.reshape(len(truth), -1))).to(device)
 
     def __len__(self) -> int:
@@ -70,10 +71,10 @@ class WindowBatches:
 
     def windows(self, index: Tensor) -> Tensor:
         """Return the windows of these numbers, float32 (B, width)."""
-        origins = self._origins[index][:, None]
-        parts = [self._values[origins + self._back].flatten(1)]
-        if self._known.shape[1]:
-            parts.append(self._known[origins + self._ahead].flatten(1))
+        origins = self._origins[index]
+        parts = [self._histories.index_select(0, origins - (self.layout.lookback - 1))]
+        if self._futures.shape[1]:
+            parts.append(self._futures.index_select(0, origins + 1))
         if self._static.shape[1]:
             parts.append(self._static[self._series[index]])
         return torch.cat(parts, dim=1)
@@ -123,3 +124,9 @@ class WindowBatches:
         for part in (self._values, self._static, self._origins, self.labels):
             found.update(part.cpu().numpy().tobytes())
         return found.hexdigest()[:16]
+
+
+def _overlapping(values: Tensor, steps: int) -> Tensor:
+    """View (n, channels) as every run of so many steps, (n - steps + 1, steps · channels), without a copy."""
+    n_channels = values.shape[1]
+    return values.as_strided((len(values) - steps + 1, steps * n_channels), (n_channels, 1))
