@@ -43,7 +43,7 @@ def test_values_that_cannot_be_are_set_aside_with_the_reason(service: Service) -
     assert (outputs["count"], outputs["set_aside"]) == (2, 1)
     aside = pl.read_csv(outputs["quarantine"])
     assert aside.select("series", "column", "value", "rule").row(0) == ("east", "pm25", -3.0, "low")
-    assert "below 0" in aside["reason"][0] or "0" in aside["reason"][0]
+    assert "0" in aside["reason"][0]
 
 
 def test_a_repeated_check_forgets_values_that_were_put_right(service: Service) -> None:
@@ -75,9 +75,11 @@ def test_no_rows_are_nothing_new(service: Service, step: Any) -> None:
 
 
 def test_strange_rows_are_flagged_and_kept(service: Service) -> None:
-    outputs = anomalies.run(context_of(service.folder, "anomalies", START, batch(400.0, 45.0), refit_days=1))
+    usual = pl.read_parquet(service.folder / service.outputs("check", 0)["rows"])
+    strange = usual.with_columns(pm25=pl.Series([400.0, usual["pm25"][1]]))
+    outputs = anomalies.run(context_of(service.folder, "anomalies", START, strange, refit_days=1))
     judged = pl.read_parquet(outputs["rows"])
-    assert judged["pm25"].to_list() == [400.0, 45.0]
+    assert judged["pm25"].to_list() == strange["pm25"].to_list()
     assert judged["anomaly"].to_list() == [True, False]
     assert judged["anomaly.reason"][0] == "pm25"
     assert (outputs["count"], outputs["anomalies"]) == (2, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pytest
 from tests.steps.small import START, Service
 
 HOUR = "2026-01-29 0{}:00"
@@ -34,7 +35,13 @@ def test_what_was_done_is_not_done_again(service: Service) -> None:
     assert service.done() == before
 
 
-def test_a_late_station_delays_what_needs_its_hour_and_skips_nothing(service: Service) -> None:
+HELD_BACK = "a kept answer that lacks a whole series counts as covering its span until resume_s is over"
+
+
+@pytest.mark.parametrize("resume_s", [0, pytest.param(3600, marks=pytest.mark.xfail(strict=True, reason=HELD_BACK))])
+def test_a_late_station_delays_what_needs_its_hour_and_skips_nothing(service: Service, resume_s: int) -> None:
+    project = service.folder / "sanmaru.yaml"
+    project.write_text(project.read_text().replace("need: 1", f"need: 1\n    resume_s: {resume_s}"))
     missing = (pl.col("time") == HOUR.format(3)) & (pl.col("station") == "west")
     whole = rewrite(service, without=missing)
     service.run(hours=5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,35 @@ def test_the_hourly_steps_survive_a_crash(template: Path, tmp_path: Path) -> Non
 @pytest.mark.timeout(3600)
 def test_the_hourly_steps_survive_a_crash_at_any_write(template: Path, tmp_path: Path) -> None:
     assert kill_at_every_boundary(make_project, run_one_hour, tmp_path, ignored=LEFT_OUT, preload=HEAVY) > 100
+
+
+# What a training leaves is named by its run, whose name is drawn. Forecasts, contest and ledger tell what the
+# model says and which version it became.
+TRAINED = (*LEFT_OUT, "service/runs/*", "service/snapshots/*", "service/versions/*", "models/*", ".cache/*")
+
+
+@pytest.fixture
+def untrained_template(make_service: Callable[..., Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = make_service(tmp_path / "template")
+    service.collect_history()
+    monkeypatch.setenv(_TEMPLATE, str(service.folder))
+
+
+def run_the_first_hour(folder: Path) -> None:
+    """The hour with the first two trainings, their contest and the promotions."""
+    service = Service(folder)
+    service.run(hours=1)
+    held = service.rows("SELECT name, alias, version FROM registered_model_aliases ORDER BY 1, 2", "mlflow.db")
+    (folder / "rows" / "aliases.txt").write_text(repr(held))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("untrained_template")
+def test_a_training_survives_a_crash(tmp_path: Path) -> None:
+    """Every 97th write; SANMARU_EVERY_WRITE=1 tries all of them, which takes hours."""
+    stride = 1 if os.environ.get("SANMARU_EVERY_WRITE") else 97
+    found = kill_at_every_boundary(
+        make_project, run_the_first_hour, tmp_path / "killed", stride=stride, ignored=TRAINED, preload=HEAVY
+    )
+    assert found > 300

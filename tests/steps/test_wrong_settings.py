@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.steps.small import Service
+from tests.steps.small import START, Service
 
 from sanmaru.cli.main import app
 from sanmaru.errors import UserError
+from sanmaru.pipelines.context import StepContext
+from sanmaru.steps import collect
 
 
 @pytest.mark.parametrize(
@@ -40,7 +43,9 @@ def test_what_is_wrong_is_told_with_its_line(
 
 def test_an_unknown_source_is_told(make_service: Callable[..., Service], tmp_path: Path) -> None:
     service = make_service(tmp_path)
-    text = (tmp_path / "sanmaru.yaml").read_text()
-    (tmp_path / "sanmaru.yaml").write_text(text.replace("{use: collect,", "{use: collect, with: {source: aix},", 1))
+    context = StepContext(
+        folder=service.folder, pipeline="air", step="collect", start=START, end=START + timedelta(hours=1), inputs={},
+        settings={"source": "aix"},
+    )  # fmt: skip
     with pytest.raises(UserError, match=r"pipeline.steps.collect: there is no source 'aix'. Did you mean 'air'\?"):
-        app(["pipeline", "status", "--project", str(service.folder)], standalone_mode=False)
+        collect.run(context)
