@@ -125,7 +125,7 @@ def _state(context: StepContext, project: Project, settings: Settings, forecast:
         observations=observed,
         forecast=forecast,
         earlier=_earlier(context),
-        model=_model(context, forecast, settings),
+        model=_model(context, project, forecast, settings),
         generated_at=context.end,
         every=_step(forecast),
         stale_after=timedelta(hours=settings.stale_after_h),
@@ -160,7 +160,7 @@ def _step(forecast: pl.DataFrame) -> timedelta:
     return ahead / int(first["horizon"])
 
 
-def _model(context: StepContext, forecast: pl.DataFrame, settings: Settings) -> ModelInfo | None:
+def _model(context: StepContext, project: Project, forecast: pl.DataFrame, settings: Settings) -> ModelInfo | None:
     from sanmaru.publish.state import ModelInfo, Score
 
     if "version" not in forecast.columns:
@@ -171,7 +171,10 @@ def _model(context: StepContext, forecast: pl.DataFrame, settings: Settings) -> 
     score = None
     if contest is not None and contest.get("duels"):
         duel = min(contest["duels"], key=lambda one: one["opponent_score"])
-        score = Score(metric=contest["metric"], value=duel["challenger_score"], baseline=duel["opponent"],
+        # Errors of several targets or series were divided by what is usual for each: they have no unit (`use: judge`).
+        relative = len(project.file.data.target_names) > 1 or forecast["series"].n_unique() > 1
+        metric = f"Relative {contest['metric']}" if relative else str(contest["metric"])
+        score = Score(metric=metric, value=duel["challenger_score"], baseline=duel["opponent"],
                       baseline_value=duel["opponent_score"])  # fmt: skip
     return ModelInfo(
         name=name,
