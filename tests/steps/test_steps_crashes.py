@@ -73,7 +73,7 @@ def collected(folder: Path, name: str) -> list[str]:
 
 
 def test_the_hourly_steps_survive_a_crash(template: Path, tmp_path: Path) -> None:
-    found = kill_at_every_boundary(make_project, run_one_hour, tmp_path, stride=17, ignored=LEFT_OUT, preload=HEAVY)
+    found = kill_at_every_boundary(make_project, run_one_hour, tmp_path, stride=41, ignored=LEFT_OUT, preload=HEAVY)
     assert found > 100
 
 
