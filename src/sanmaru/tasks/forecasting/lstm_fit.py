@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from sanmaru.networks.lstm import Enter, ForecastNetwork, Member
 from sanmaru.networks.windows import WindowShape
 from sanmaru.tasks.forecasting.rows import goal_of, known_share, typical_values
 from sanmaru.tasks.forecasting.window_batches import WindowBatches
+from sanmaru.training.export import export_checked
 from sanmaru.training.loop import limited_threads, pick_device, train_network
 
 if TYPE_CHECKING:
@@ -126,7 +125,14 @@ def fit_lstm(model: LSTM, train: pl.DataFrame, valid: pl.DataFrame | None, conte
             to_metric=to_metric,
         )
         some = learned.windows(torch.arange(min(4, len(learned)), device=device)).cpu()
-        graph = _export(Averaged(network.cpu()).eval(), some, float(scale.max()))
+        graph = export_checked(
+            Averaged(network.cpu()).eval(),
+            some,
+            given="windows",
+            said="outputs",
+            unit=float(scale.max()),
+            tolerance=TOLERANCE,
+        )
     return Fitted(
         graph,
         {
@@ -215,36 +221,3 @@ def _scored(
         return forecast_records(said / unit[:, None], levels)
 
     return to_metric, truth_records(came / unit, np.tile(spread / unit, (len(held), 1)))
-
-
-def _export(model: nn.Module, windows: Tensor, unit: float) -> bytes:
-    """Return a network as ONNX after comparing it with torch on a few windows.
-
-    Raises:
-        RuntimeError: when ONNX Runtime's outputs differ from torch's by more than `TOLERANCE`.
-    """
-    windows = torch.cat([windows, windows])  # never one row alone, or its number would be taken for fixed
-    out = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
-        # The TorchScript exporter says that it is the older one, and that LSTMs fix the batch, which the check refutes.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model,
-            (windows,),
-            out,  # type: ignore[arg-type]  # takes a buffer too
-            input_names=["windows"],
-            output_names=["outputs"],
-            dynamic_axes={"windows": {0: "batch"}, "outputs": {0: "batch"}},
-            opset_version=17,
-            dynamo=False,
-        )
-        expected = model(windows).numpy()
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(out.getvalue(), providers=["CPUExecutionProvider"])
-    for chosen in (slice(None), slice(0, 1)):  # the second shows that the size of the batch was not fixed
-        given = session.run(None, {"windows": windows.numpy()[chosen]})[0]
-        if not np.allclose(given, expected[chosen], rtol=TOLERANCE, atol=TOLERANCE * unit):
-            worst = float(np.abs(given - expected[chosen]).max())
-            raise RuntimeError(f"the exported network differs from the trained one by up to {worst:.2g}")
-    return out.getvalue()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from sanmaru.tasks.outputs import softmax
 from sanmaru.tasks.tabular.estimator import Rows
 from sanmaru.tasks.tabular.prepare import Prepare
 from sanmaru.training.batches import divided
+from sanmaru.training.export import export_checked
 from sanmaru.training.loop import limited_threads, pick_device, train_network
 from sanmaru.training.losses import make_loss
 from sanmaru.training.watch import Stopwatch
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from sanmaru.tasks.base import FitContext
     from sanmaru.tasks.tabular.network import Network
 
-TOLERANCE = 1e-4
-"""Largest difference, absolute and relative, between ONNX Runtime's outputs and torch's."""
 _PLAIN_ROWS = 4096
 
 
@@ -205,7 +202,7 @@ def fit_network(estimator: Network, prepare: Prepare, train: Rows, valid: Rows |
             truth=None if valid is None else valid.truth,
             to_metric=(lambda scores: estimator.scale.back(scores)[:, 0].astype(np.float64)) if numbers else softmax,
         )
-        graph = _export(averaged.cpu().eval(), learned.rows[:4].cpu())
+        graph = export_checked(averaged.cpu().eval(), learned.rows[:4].cpu(), given="rows", said="scores")
     return Fitted(
         graph,
         {
@@ -228,36 +225,3 @@ def _fingerprint(batches: TableBatches) -> str:
     found.update(batches.labels.cpu().numpy().tobytes())
     found.update(json.dumps(list(batches.rows.shape)).encode())
     return found.hexdigest()[:16]
-
-
-def _export(model: nn.Module, rows: Tensor) -> bytes:
-    """Return a network as ONNX after comparing it with torch on a few rows.
-
-    Raises:
-        RuntimeError: when ONNX Runtime's scores differ from torch's by more than `TOLERANCE`.
-    """
-    rows = torch.cat([rows, rows])  # never one row alone, or its number would be taken for fixed
-    out = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
-        # The TorchScript exporter says that it is the older one; it is 10 times quicker, and as exact.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model,
-            (rows,),
-            out,  # type: ignore[arg-type]  # takes a buffer too
-            input_names=["rows"],
-            output_names=["scores"],
-            dynamic_axes={"rows": {0: "batch"}, "scores": {0: "batch"}},
-            opset_version=17,
-            dynamo=False,
-        )
-        expected = model(rows).numpy()
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(out.getvalue(), providers=["CPUExecutionProvider"])
-    for chosen in (slice(None), slice(0, 1)):  # the second shows that the size of the batch was not fixed
-        given = session.run(None, {"rows": rows.numpy()[chosen]})[0]
-        if not np.allclose(given, expected[chosen], rtol=TOLERANCE, atol=TOLERANCE):
-            worst = float(np.abs(given - expected[chosen]).max())
-            raise RuntimeError(f"the exported network differs from the trained one by up to {worst:.2g}")
-    return out.getvalue()
