@@ -82,7 +82,9 @@ def collect_interval(
         number, resumed = store.catalogue.begin_sweep(name, span.start, span.end, span.now, resume_s=config.resume_s)
         client = Client(name, source, config, store, clock, seed=seed)
         try:
-            swept = Sweep(name, source, client, store, number, resumed=resumed).run(span, _step(config, span), tell)
+            series = _series(folder / "tables" / name, source, span)
+            sweep = Sweep(name, source, client, store, number, resumed=resumed)
+            swept = sweep.run(span, _step(config, span), tell, series=series)
         finally:
             client.close()
         merged, set_aside = _take_in(name, folder, store, swept.parsed)
@@ -125,12 +127,16 @@ def note_reading(store: RawStore, name: str, answer: Answer, parsed: Parsed) -> 
     store.catalogue.keep_violations(answer.id, name, parsed.rows.height, violations)
 
 
+def _series(folder: Path, source: BaseSource, span: Span) -> list[str]:
+    """Return the series of which rows are waited for: those the source names, else those of the last days."""
+    known = list(source.expected())
+    return known or table.read(folder, span.start - _SEEN, span.end)["series"].unique().sort().to_list()
+
+
 def _missing(folder: Path, source: BaseSource, config: SourceConfig, span: Span) -> tuple[str, int] | None:
     """Return what is missing of an interval, in words and as a number of rows; None where enough is there."""
     step = _step(config, span)
-    series = list(source.expected())
-    if not series:
-        series = table.read(folder, span.start - _SEEN, span.end)["series"].unique().sort().to_list()
+    series = _series(folder, source, span)
     steps = max(1, round((span.end - span.start) / step))
     here = table.read(folder, span.start, span.end)
     values = [name for name in here.columns if name not in table.KEY]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -46,12 +46,21 @@ class Sweep:
         self._name, self._source, self._client, self._store = name, source, client, store
         self._number, self._resumed = number, resumed
 
-    def run(self, span: Span, every: timedelta, tell: Callable[[int, int], None] | None = None) -> Swept:
+    def run(
+        self,
+        span: Span,
+        every: timedelta,
+        tell: Callable[[int, int], None] | None = None,
+        *,
+        series: Sequence[str] = (),
+    ) -> Swept:
         """Ask all requests of a span. A failure ends it; what came until then is returned with it.
 
         Args:
             span: What is collected.
             every: Between the rows of a series.
+            series: All that the source should have rows of, where they are known. A kept answer to the only request of
+                a span is asked for again while one of them is missing.
             tell: Called with the requests done and all of them.
         """
         swept = Swept()
@@ -60,9 +69,10 @@ class Sweep:
         except NotReady as why:
             swept.waiting.append(str(why))
             return swept
+        asked_together = frozenset(series) if len(requests) == 1 else frozenset()
         for done, request in enumerate(requests, start=1):
             try:
-                self._list(request, span, every, swept)
+                self._list(request, span, every, swept, asked_together)
             except NotReady as why:
                 swept.waiting.append(str(why))
             except CollectError as error:
@@ -72,10 +82,12 @@ class Sweep:
                 tell(done, len(requests))
         return swept
 
-    def _list(self, request: Request, span: Span, every: timedelta, swept: Swept) -> None:
+    def _list(
+        self, request: Request, span: Span, every: timedelta, swept: Swept, asked_together: frozenset[str]
+    ) -> None:
         if self._resumed and (kept := self._kept(request)):
             parsed = [(answer, self._source.parse(answer)) for answer in kept]
-            if _covers(parsed, span, every):
+            if _covers(parsed, span, every, asked_together):
                 swept.parsed += parsed
                 return
         for _ in range(PAGE_TRIES):
@@ -108,12 +120,15 @@ class Sweep:
         return f"{rows} of {max(wanted)} rows came" if rows < max(wanted) else ""
 
 
-def _covers(parsed: list[tuple[Answer, Parsed]], span: Span, every: timedelta) -> bool:
-    """Tell whether answers have a row for every step of a span for each of their series."""
+def _covers(
+    parsed: list[tuple[Answer, Parsed]], span: Span, every: timedelta, wanted: frozenset[str] = frozenset()
+) -> bool:
+    """Tell whether answers have a row for every step of a span for each of their series, and all series wanted."""
     steps = max(1, round((span.end - span.start) / every))
     inside = pl.col("time").is_between(span.start, span.end, closed="left")
     rows = pl.concat([one.rows.filter(inside).select("series", "time") for _, one in parsed]).unique()
-    return bool(rows.height) and rows.height >= steps * rows["series"].n_unique()
+    found = set(rows["series"])
+    return bool(found) and wanted <= found and rows.height >= steps * len(found)
 
 
 def step_of(every: str, at: datetime) -> timedelta:
