@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sanmaru.html.blocks import Bars, Heatmap, Histogram, Lines
@@ -200,6 +200,7 @@ finite = st.floats(min_value=-1e300, max_value=1e300)
 
 @quick
 @given(st.lists(finite, max_size=6), st.booleans())
+@example(values=[-5e-324], zero=True)
 def test_domains_hold_their_values_and_are_never_empty(values, zero):
     low, high = domain(values, zero=zero)
     assert low < high

@@ -45,8 +45,8 @@ def domain(values: Iterable[float], *, zero: bool = False) -> tuple[float, float
         return 0.0, 1.0
     low, high = min(kept), max(kept)
     if high - low <= max(abs(low), abs(high)) * 1e-9 or high - low < 1e-290:
-        if zero:  # then all of them are 0, or as good as
-            return 0.0, 1.0
+        if zero:  # then all of them are 0, or as good as: the smallest may lie a hair below
+            return low, 1.0
         pad = abs(high) * 0.1 if abs(high) > 1e-280 else 1.0
         return low - pad, high + pad
     return low, high
