@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Proves the exported DAGs on a real Airflow: import, `dags test`, and a downstream run that an asset triggers.
 #
-#   AIRFLOW_BIN=/tmp/airflow/venv/bin bash benchmarks/airflow_proof.sh [folder]
+#   AIRFLOW_BIN=airflow-venv/bin bash benchmarks/airflow_proof.sh [folder]
 #
 # AIRFLOW_BIN is the bin folder of an environment of its own:
-#   python -m venv /tmp/airflow/venv && /tmp/airflow/venv/bin/pip install "apache-airflow==3.3.*"
+#   python -m venv airflow-venv && airflow-venv/bin/pip install "apache-airflow==3.3.*"
 # Everything is made in the folder (a temporary one where absent), Airflow's home too. Prints what it found, with times.
 set -euo pipefail
 
-airflow_bin=${AIRFLOW_BIN:?set AIRFLOW_BIN to the bin folder of an environment with Airflow 3.2 or newer}
+airflow_bin=$(cd "${AIRFLOW_BIN:?set AIRFLOW_BIN to the bin folder of an environment with Airflow 3.2 or newer}" && pwd)
 here=$(cd "$(dirname "$0")/.." && pwd)
 sanmaru=${SANMARU_COMMAND:-$here/.venv/bin/sanmaru}
 folder=${1:-$(mktemp -d)}

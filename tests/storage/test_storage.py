@@ -153,7 +153,7 @@ def test_servers_that_ignore_the_condition_are_found_out(storage, request):
     assert [one.key for one in storage.objects.list("") if "probe" in one.key] == []
     if storage.objects.conditional():
         storage.objects.put("key", b"1", create=True)
-        with pytest.raises(TakenError):
+        with pytest.raises(TakenError, match="key"):
             storage.objects.put("key", b"2", create=True)
         assert b"".join(storage.objects.get("key")) == b"1"
 

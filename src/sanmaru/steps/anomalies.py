@@ -24,6 +24,7 @@ from sanmaru.steps.history import (
     place_of,
     project_of,
     rows_of_inputs,
+    zone_of,
 )
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ def _detector(context: StepContext, project: Project, settings: Settings) -> tup
     if rows.is_empty():
         return None, f"no rows before {until:%Y-%m-%d}"
     section = getattr(project.file, "anomalies", None) or AnomalySection()
-    zone = project.file.forecast.zone if hasattr(project.file, "forecast") else "UTC"
-    config = AnomalyConfig(**section.model_dump(), zone=zone, seed=project.file.seed)
+    config = AnomalyConfig(**section.model_dump(), zone=zone_of(project), seed=project.file.seed)
     try:
         fitted = fit_detector(_numbers(rows), config)
     except DataError as error:

@@ -11,9 +11,9 @@ from pydantic import Field
 from sanmaru.config import Config
 from sanmaru.files import read_json
 from sanmaru.pipelines.context import StepContext
-from sanmaru.steps.history import SERVICE, collected, project_of, with_verdicts
+from sanmaru.steps.history import SERVICE, collected, project_of, with_verdicts, zone_of
 from sanmaru.steps.triggers import Decision, Figures, RetrainConfig, decide
-from sanmaru.steps.versions import Trained, champion_of, known_versions, untrained
+from sanmaru.steps.versions import Trained, champion_of, contest_of, known_versions, untrained
 
 if TYPE_CHECKING:
     from sanmaru.project import Project
@@ -79,8 +79,7 @@ def _decided(settings: Settings, project: Project, figures: dict[str, Any], aske
 def _local_hour(project: Project, moment: datetime) -> int:
     from zoneinfo import ZoneInfo
 
-    zone = project.file.forecast.zone if hasattr(project.file, "forecast") else "UTC"
-    return moment.astimezone(ZoneInfo(zone)).hour
+    return moment.astimezone(ZoneInfo(zone_of(project))).hour
 
 
 def _figures(context: StepContext, project: Project, settings: Settings) -> dict[str, Any]:
@@ -120,11 +119,8 @@ def _anomaly_rate(project: Project, now: datetime, settings: Settings) -> float 
 
 def _error_at_contest(folder: Path, facts: Trained) -> float | None:
     """Return the mean absolute error with which the champion won, if it came into production by a contest."""
-    for path in sorted((folder / SERVICE / "judge").glob("*/*.json"), reverse=True):
-        content = read_json(path)
-        if content.get("version") == facts.version:
-            return None if content.get("mae") is None else float(content["mae"])
-    return None
+    contest = contest_of(folder, facts.version)
+    return None if contest is None or contest.get("mae") is None else float(contest["mae"])
 
 
 def _rolling(project: Project, facts: Trained, now: datetime, settings: Settings) -> dict[str, Any]:

@@ -33,6 +33,11 @@ def project_of(context: StepContext) -> Project:
     return Project.load(context.folder)
 
 
+def zone_of(project: Project) -> str:
+    """Return the time zone in which the project's days begin."""
+    return project.file.forecast.zone if hasattr(project.file, "forecast") else "UTC"
+
+
 def place_of(context: StepContext, suffix: str, kind: str | None = None) -> Path:
     """Return the path of a file that a step makes for its interval, in a folder per month."""
     stem = context.start.strftime("%Y-%m-%dT%H%MZ")

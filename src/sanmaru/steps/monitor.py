@@ -16,7 +16,7 @@ from sanmaru.config import Config
 from sanmaru.errors import DataError
 from sanmaru.files import write_json
 from sanmaru.pipelines.context import StepContext
-from sanmaru.steps.history import SERVICE, collected, keep_table, place_of, project_of, rows_of_inputs
+from sanmaru.steps.history import SERVICE, collected, keep_table, place_of, project_of, rows_of_inputs, zone_of
 from sanmaru.steps.residuals import honest_residuals
 from sanmaru.steps.versions import Trained, champion_of, known_versions
 
@@ -73,8 +73,8 @@ def monitor_config(project: Project) -> MonitorConfig:
     named: dict[str, Any] = {"series": config.series or "series"}
     if not (config.data or config.predictions or config.residuals):
         named.update(data=targets, residuals=tuple(f"{name}.residual" for name in targets))
-    if config.zone == "UTC" and hasattr(project.file, "forecast"):
-        named["zone"] = project.file.forecast.zone
+    if config.zone == "UTC":
+        named["zone"] = zone_of(project)
     return config.model_copy(update=named)
 
 

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from sanmaru.config import Config
 from sanmaru.pipelines.context import NothingNew, StepContext
-from sanmaru.steps.history import SERVICE, collected, project_of, rows_of_inputs, with_verdicts
-from sanmaru.steps.versions import known_versions
+from sanmaru.steps.history import SERVICE, collected, project_of, rows_of_inputs, with_verdicts, zone_of
+from sanmaru.steps.versions import contest_of, known_versions
 
 if TYPE_CHECKING:
     import polars as pl
@@ -129,7 +129,7 @@ def _state(context: StepContext, project: Project, settings: Settings, forecast:
         generated_at=context.end,
         every=_step(forecast),
         stale_after=timedelta(hours=settings.stale_after_h),
-        zone=project.file.forecast.zone if hasattr(project.file, "forecast") else "UTC",
+        zone=zone_of(project),
         language=settings.language,
         live=settings.live,
         sources=_words(settings.sources) or Words("", ""),
@@ -167,7 +167,7 @@ def _model(context: StepContext, project: Project, forecast: pl.DataFrame, setti
         return None
     name, version = str(forecast["model"][0]), str(forecast["version"][0])
     facts = known_versions(context.folder).get(int(version)) if version.isdecimal() else None
-    contest = _contest(context, version)
+    contest = contest_of(context.folder, int(version)) if version.isdecimal() else None
     score = None
     if contest is not None and contest.get("duels"):
         duel = min(contest["duels"], key=lambda one: one["opponent_score"])
@@ -183,14 +183,3 @@ def _model(context: StepContext, project: Project, forecast: pl.DataFrame, setti
         score=score,
         old_after=timedelta(days=settings.old_after_days),
     )
-
-
-def _contest(context: StepContext, version: str) -> dict[str, Any] | None:
-    """Return the contest that a version won or lost, the newest where there were several."""
-    from sanmaru.files import read_json
-
-    for path in sorted((context.folder / SERVICE / "judge").glob("*/*.json"), reverse=True):
-        content: dict[str, Any] = read_json(path)
-        if str(content.get("version")) == version:
-            return content
-    return None

@@ -113,3 +113,12 @@ def _untrained(folder: Path) -> Path:
 
 def _folder(folder: Path) -> Path:
     return folder / SERVICE / "versions"
+
+
+def contest_of(folder: Path, version: int) -> dict[str, Any] | None:
+    """Return what was written of the newest contest of a version, or None where it has had none."""
+    for path in sorted((folder / SERVICE / "judge").glob("*/*.json"), reverse=True):
+        content: dict[str, Any] = read_json(path)
+        if content.get("version") == version:
+            return content
+    return None
