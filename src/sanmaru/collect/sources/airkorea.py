@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from sanmaru.collect.base import Answer, BaseSource, CollectError, Parsed, Problem, Request, Span
+from sanmaru.collect.base import Answer, CollectError, Parsed, Request, Span
 from sanmaru.collect.config import AirKoreaConfig
-from sanmaru.collect.keys import service_key
 from sanmaru.collect.sources import data_go_kr
 from sanmaru.collect.values import Rows, moment, number
 
@@ -27,7 +26,7 @@ _TERMS = ((timedelta(hours=23), "DAILY"), (timedelta(days=28), "MONTH"), (timede
 """How far back each reaches, an hour or some days short of its name."""
 
 
-class AirKorea(BaseSource):
+class AirKorea(data_go_kr.BaseDataGoKr):
     """AirKorea as a source.
 
     Args:
@@ -35,15 +34,12 @@ class AirKorea(BaseSource):
     """
 
     def __init__(self, config: AirKoreaConfig) -> None:
+        super().__init__(config.key_env)
         self.config = config
 
     def expected(self) -> Sequence[str]:
         """Return the stations; of provinces only the answers tell."""
         return self.config.stations
-
-    def secret(self) -> Mapping[str, str]:
-        """Return the service key."""
-        return {"serviceKey": service_key(self.config.key_env)}
 
     def requests(self, span: Span) -> list[Request]:
         """Return one request per station or province.
@@ -62,21 +58,9 @@ class AirKorea(BaseSource):
             )
         return [self._page(OF_STATION, 1, {"stationName": name, "dataTerm": term}) for name in self.config.stations]
 
-    def problem(self, answer: Answer) -> Problem | None:
-        """Tell refusals and error pages from data."""
-        return data_go_kr.problem(answer)
-
-    def total(self, answer: Answer) -> tuple[int, int] | None:
-        """Return the rows of this page and of all."""
-        found, total = data_go_kr.items(answer)
-        return None if total is None else (len(found), total)
-
-    def more(self, answer: Answer) -> list[Request]:
-        """Return the further pages."""
-        total = data_go_kr.items(answer)[1] or 0
-        pages = -(-total // data_go_kr.PAGE_ROWS)
-        operation = answer.request.url.rsplit("/", 1)[-1]
-        return [self._page(operation, page, answer.request.params) for page in range(2, pages + 1)]
+    def following(self, answer: Answer, page: int) -> Request:
+        """Return the request of a further page."""
+        return self._page(answer.request.url.rsplit("/", 1)[-1], page, answer.request.params)
 
     def parse(self, answer: Answer) -> Parsed:
         """Return the rows; a value whose flag is set is missing, and the flag stays."""

@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from sanmaru.collect.base import Answer, BaseSource, Parsed, Problem, Request, Span
+from sanmaru.collect.base import Answer, Parsed, Request, Span
 from sanmaru.collect.config import AsosConfig
-from sanmaru.collect.keys import service_key
 from sanmaru.collect.sources import data_go_kr
 from sanmaru.collect.values import Rows, moment, number
 from sanmaru.pipelines.context import NotReady
@@ -29,7 +28,7 @@ NEVER_NEGATIVE = frozenset({"rn", "ws", "wd", "hm", "pv", "pa", "ps", "ss", "ics
 BAD_FLAGS = {"1": "error", "9": "missing"}
 
 
-class Asos(BaseSource):
+class Asos(data_go_kr.BaseDataGoKr):
     """ASOS as a source.
 
     Args:
@@ -37,15 +36,12 @@ class Asos(BaseSource):
     """
 
     def __init__(self, config: AsosConfig) -> None:
+        super().__init__(config.key_env)
         self.config = config
 
     def expected(self) -> Sequence[str]:
         """Return the stations."""
         return tuple(self.config.stations)
-
-    def secret(self) -> Mapping[str, str]:
-        """Return the service key."""
-        return {"serviceKey": service_key(self.config.key_env)}
 
     def requests(self, span: Span) -> list[Request]:
         """Return one request per station.
@@ -64,20 +60,9 @@ class Asos(BaseSource):
         }
         return [self._page(1, {**period, "stnIds": str(station)}) for station in self.config.stations.values()]
 
-    def problem(self, answer: Answer) -> Problem | None:
-        """Tell refusals and error pages from data."""
-        return data_go_kr.problem(answer)
-
-    def total(self, answer: Answer) -> tuple[int, int] | None:
-        """Return the rows of this page and of all."""
-        found, total = data_go_kr.items(answer)
-        return None if total is None else (len(found), total)
-
-    def more(self, answer: Answer) -> list[Request]:
-        """Return the further pages."""
-        total = data_go_kr.items(answer)[1] or 0
-        pages = -(-total // data_go_kr.PAGE_ROWS)
-        return [self._page(number, answer.request.params) for number in range(2, pages + 1)]
+    def following(self, answer: Answer, page: int) -> Request:
+        """Return the request of a further page."""
+        return self._page(page, answer.request.params)
 
     def parse(self, answer: Answer) -> Parsed:
         """Return the rows; a value whose flag says error or missing is missing, and the flag stays."""

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import json
 import re
+from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
-from sanmaru.collect.base import Answer, Problem
+from sanmaru.collect.base import Answer, BaseSource, Problem, Request
+from sanmaru.collect.keys import service_key
 
 PAGE_ROWS = 999
 """Rows per page; the weather service refuses more."""
@@ -103,3 +106,36 @@ def _find(content: Any, name: str) -> Any:
     if name in content:
         return content[name]
     return next((inner[name] for inner in content.values() if isinstance(inner, dict) and name in inner), None)
+
+
+class BaseDataGoKr(BaseSource):
+    """A source on the portal: its key, its refusals, and lists that come in pages.
+
+    Args:
+        key_env: Environment variable that holds the service key.
+    """
+
+    def __init__(self, key_env: str) -> None:
+        self._key_env = key_env
+
+    @abstractmethod
+    def following(self, answer: Answer, page: int) -> Request:
+        """Return the request of a further page of the list that an answer begins."""
+
+    def secret(self) -> Mapping[str, str]:
+        """Return the service key."""
+        return {"serviceKey": service_key(self._key_env)}
+
+    def problem(self, answer: Answer) -> Problem | None:
+        """Tell refusals and error pages from data."""
+        return problem(answer)
+
+    def total(self, answer: Answer) -> tuple[int, int] | None:
+        """Return the rows of this page and of all."""
+        found, total = items(answer)
+        return None if total is None else (len(found), total)
+
+    def more(self, answer: Answer) -> list[Request]:
+        """Return the further pages."""
+        pages = -(-(items(answer)[1] or 0) // PAGE_ROWS)
+        return [self.following(answer, page) for page in range(2, pages + 1)]
