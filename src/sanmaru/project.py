@@ -168,6 +168,8 @@ class ForecastingFile(_ProjectFile):
             )
         if self.split.gap:
             raise ValueError("split.gap counts rows; say forecast.origins.gap, in steps or as a duration")
+        if self.split.final != "auto":
+            raise ValueError("split.final is for tables and pictures; say forecast.final, refit or last")
         for name in ("group", "image", "images"):
             if getattr(self.data, name) is not None:
                 raise ValueError(f"data.{name} means nothing to task `forecasting`; take it out")

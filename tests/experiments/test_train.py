@@ -70,6 +70,37 @@ def test_the_package_predicts_and_knows_where_it_comes_from(make_project: Any) -
     assert evaluation["truth"].to_list() == run.rows()["price"].to_list()
 
 
+@pytest.mark.parametrize(("final", "estimators"), [("auto", 1), ("refit", 1), ("folds", 3)])
+def test_in_time_the_package_has_learned_from_the_latest_rows(make_project: Any, final: str, estimators: int) -> None:
+    project = make_project(
+        data={"train": "train.csv", "id": "id", "target": "price", "time": "day"},
+        split={"kind": "time", "folds": 3, "final": final},
+        model={"kind": "linear", "penalty": 0.001},
+    )
+    table = pl.read_csv(project.folder / "train.csv").drop("house").with_row_index("day")
+    days = pl.date(2024, 1, 1) + pl.duration(days="day")
+    # From the last block on, which no fold learns from, every house costs a thousand more in the new town.
+    new = pl.when(pl.col("day") >= 90).then(pl.lit("new")).otherwise("town")
+    risen = pl.when(pl.col("day") >= 90).then(pl.col("price") + 1000).otherwise("price")
+    table.with_columns(days.alias("day"), town=new, price=risen).write_csv(project.folder / "train.csv")
+    run = train(project)
+    package = Package.load(run.package_folder)
+    package.golden_test()
+    assert len(list((run.package_folder / "estimators").iterdir())) == estimators
+    asked = pl.DataFrame({"id": ["x"], "area": [100.0], "town": ["new"], "day": ["2024-04-29"]})
+    assert (package.predict(asked)["price"][0] > 1100) == (estimators == 1)
+
+
+def test_what_predicts_can_be_fitted_on_all_rows_without_time(make_project: Any) -> None:
+    run = train(make_project(split={"kind": "grouped", "folds": 3, "final": "refit"}))
+    package = Package.load(run.package_folder)
+    rows = pl.read_csv(run.project.folder / "train.csv")
+    assert (run.folder / "final" / "estimator").is_dir()
+    area = np.column_stack([rows["area"], *(rows["town"] == town for town in ("north", "south", "east"))])
+    weights, *_ = np.linalg.lstsq(area.astype(np.float64), rows["price"].to_numpy(), rcond=None)
+    assert package.predict(rows.drop("price"))["price"].to_numpy() == pytest.approx(area @ weights, abs=1.0)
+
+
 def test_rows_that_cannot_be_used_are_counted_and_named(make_project: Any) -> None:
     project = make_project()
     table = pl.read_csv(project.folder / "train.csv", infer_schema=False)

@@ -98,6 +98,8 @@ def test_gap_and_window_count_rows() -> None:
     assert grow.train(4).tolist() == list(range(47))
     roll = make(data, TIMED, kind="time", folds=5, gap=3, window="rolling")
     assert roll.train(4).tolist() == list(range(37, 47))
+    assert grow.latest().tolist() == list(range(60))
+    assert roll.latest().tolist() == list(range(50, 60))
     assert (grow.fold == -1).sum() == 10
 
 

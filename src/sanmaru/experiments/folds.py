@@ -83,15 +83,7 @@ def fit_fold(job: FoldJob) -> FoldResult:
     fit, selection = train, None
     if getattr(estimator, "selects", True):
         fit, selection = rows_that_select(project, task, train, valid, seed)
-    context = FitContext(
-        folder=folder,
-        cache=project.cache_folder,
-        seed=seed,
-        metric=find_metric(main_metric(project, task)),
-        threads=job.threads,
-        device=project.file.train.device,
-        resume=True,
-    )
+    context = fit_context(project, task, folder, seed, job.threads)
     clock.lap("data")
     seed_everything(seed)
     estimator.fit(fit, selection, context)
@@ -125,6 +117,19 @@ def fit_fold(job: FoldJob) -> FoldResult:
     )
     write_json(folder / "done.json", asdict(result))
     return result
+
+
+def fit_context(project: Project, task: Task, folder: Path, seed: int, threads: int) -> FitContext:
+    """Return what a fit of a run is told; it goes on from a checkpoint that lies in `folder`."""
+    return FitContext(
+        folder=folder,
+        cache=project.cache_folder,
+        seed=seed,
+        metric=find_metric(main_metric(project, task)),
+        threads=threads,
+        device=project.file.train.device,
+        resume=True,
+    )
 
 
 def main_metric(project: Project, task: Task) -> str:

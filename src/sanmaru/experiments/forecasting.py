@@ -125,52 +125,21 @@ def package_forecaster(
     write_package(
         run.package_folder,
         task=task,
-        estimators=[fit_final(run, task, table, threads)],
+        estimators=[_estimator(run, task, table, threads)],
         golden=golden_windows(task, golden),
         evaluation=evaluation_of(task, validated, predictions),
         card={**card, "series": task.facts},
     )
 
 
-def fit_final(run: Run, task: Any, table: pl.DataFrame, threads: int) -> Path:
-    """Return the estimator of the package: fitted once more on every window, or the last fold's.
+def _estimator(run: Run, task: Any, table: pl.DataFrame, threads: int) -> Path:
+    """Return the estimator of the package: fitted once more on every window, or the last fold's."""
+    from sanmaru.experiments.final import fit_final
 
-    The folds tell how well the recipe forecasts; what is used should have learned from the latest data too.
-    """
-    from sanmaru.experiments import events
-    from sanmaru.experiments.folds import fold_seed, main_metric, rows_that_select, seed_everything
-    from sanmaru.metrics.base import find_metric
-    from sanmaru.tasks.base import FitContext
-
-    project = run.project
-    n_folds = file_of(project).split.folds
-    if file_of(project).forecast.final == "last":
-        return run.fold_folder(n_folds - 1) / "estimator"
-    folder = run.folder / "final"
-    if (folder / "estimator").is_dir():
-        return folder / "estimator"
-    folder.mkdir(parents=True, exist_ok=True)
-    events.mend(folder / events.FILE_NAME)
-    estimator: Any = task.estimator(project.file.model, project.file.train)
-    seed = fold_seed(project.file.seed, n_folds)
-    fit, selection = table, None
-    if getattr(estimator, "selects", True) and project.file.train.selection != "none":
-        fit, selection = rows_that_select(project, task, table, table, seed, final=True)
-    context = FitContext(
-        folder=folder,
-        cache=project.cache_folder,
-        seed=seed,
-        metric=find_metric(main_metric(project, task)),
-        threads=threads,
-        device=project.file.train.device,
-        resume=True,
-    )
-    seed_everything(seed)
-    estimator.fit(fit, selection, context)
-    with whole(folder / "estimator") as beside:
-        beside.mkdir()
-        estimator.save(beside)
-    return folder / "estimator"
+    file = file_of(run.project)
+    if file.forecast.final == "last":
+        return run.fold_folder(file.split.folds - 1) / "estimator"
+    return fit_final(run, task, table, threads)
 
 
 def golden_windows(task: Forecasting, rows: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,7 @@ runs/20261121-024500-brave-otter/
   predictions.parquet  id, fold and the out-of-fold prediction columns
   forecasts.parquet    forecasting: the predictions as a long table, beside what came
   baselines/           forecasting: predictions of the naive forecasts
-  final/               forecasting: the estimator of the package, fitted on everything
+  final/               the estimator of the package, fitted on everything, where folds are blocks of time
   scores.json          the main score with its interval, all metrics, per fold
   package/             the model package
   report.html

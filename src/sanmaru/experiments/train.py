@@ -356,18 +356,19 @@ def _beside_baselines(run: Run, project: Project, prepared: _Prepared, predictio
 
 
 def _package(run: Run, project: Project, prepared: _Prepared, predictions: pl.DataFrame, score: Score) -> None:
-    """Write the model package: the folds' estimators, averaged."""
+    """Write the model package: the folds' estimators, averaged, or one that has seen every row."""
     import numpy as np
 
+    from sanmaru.experiments.final import fit_final, refits
     from sanmaru.packages.write import write_package
 
     task, table = prepared.task, prepared.table
     spread = np.unique(np.linspace(0, table.height - 1, min(GOLDEN_ROWS, table.height)).astype(np.int64))
     validated = table[np.flatnonzero(prepared.folds.fold >= 0)]
+    threads = clusters.plan(project.file.cluster.kind, workers=1, items=1).threads
     if isinstance(project.file, ForecastingFile):
         from sanmaru.experiments.forecasting import package_forecaster
 
-        threads = clusters.plan(project.file.cluster.kind, workers=1, items=1).threads
         card = {**_card(run, project, score), "baselines": run.facts["baselines"]}
         package_forecaster(run, task, table, predictions, card=card, golden=table[spread], threads=threads)
         return
@@ -378,7 +379,9 @@ def _package(run: Run, project: Project, prepared: _Prepared, predictions: pl.Da
     write_package(
         run.package_folder,
         task=task,
-        estimators=[run.fold_folder(fold) / "estimator" for fold in range(prepared.folds.n_folds)],
+        estimators=[fit_final(run, task, table[prepared.folds.latest()], threads)]
+        if refits(project, prepared.folds)
+        else [run.fold_folder(fold) / "estimator" for fold in range(prepared.folds.n_folds)],
         golden=table[spread].select(list(dict.fromkeys(inputs))),
         evaluation=predictions.with_columns(added),
         card=_card(run, project, score),

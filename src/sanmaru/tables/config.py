@@ -144,6 +144,9 @@ class SplitConfig(Config):
     """Rows (in time order) left out between training and validation, kind `time`."""
     window: Literal["expanding", "rolling"] = "expanding"
     """Whether training starts at the beginning of time or at a fixed distance, kind `time`."""
+    final: Literal["auto", "folds", "refit"] = "auto"
+    """What a package predicts with: the estimators of the folds, averaged, or one fitted once more on every row. `auto`
+    fits once more where the kind is `time`, for the folds know only what lies before their blocks."""
     reuse: str | None = None
     """A run whose stored folds are taken as they are (rows are matched by id)."""
 

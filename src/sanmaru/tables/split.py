@@ -50,6 +50,13 @@ class Folds:
         """Return the positions, int64 and ascending, that fold k validates on."""
         return np.flatnonzero(self.fold == k)
 
+    def latest(self) -> np.ndarray:
+        """Return the positions, int64 and ascending, that a model for later rows trains on: all, or a window."""
+        if self.order is None or self.window != "rolling":
+            return np.arange(len(self.fold))
+        length = int(np.flatnonzero(self.fold[self.order] >= 0)[0])
+        return np.sort(self.order[-length:])
+
     def to_json(self) -> dict[str, Any]:
         """Return all but the arrays, as plain values that `restore` takes back with them."""
         return {
