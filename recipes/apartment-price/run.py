@@ -60,7 +60,10 @@ def prepare(folder: Path, tiny: bool) -> Mapping[str, Any]:
     return {**parts, "cancelled contracts set aside": len(cancelled), "copies dropped": copies}
 
 
-PLACE = "features=[{target_encoding: {columns: [동, 단지명, 도로명, [단지명, '전용면적(㎡)']], smoothing: 5}}]"
+PLACE = (
+    "features=[{target_encoding: {columns: [동, 단지명, 도로명, [단지명, '전용면적(㎡)']], smoothing: 1, "
+    "per: '전용면적(㎡)'}}]"
+)
 LOG, PLAIN = "model.target_transform=log", "model.target_transform=none"
 
 RECIPE = Recipe(

@@ -33,7 +33,7 @@ def encoded(columns: dict[str, object]) -> tuple[Places, np.ndarray, pl.DataFram
 
 
 def known(targets: np.ndarray) -> Known:
-    return Known(targets=targets.astype(np.float64)[:, None], names=("y",), groups=None, seed=0)
+    return Known(targets=targets.astype(np.float64)[:, None], names=("y",), number=True, groups=None, seed=0)
 
 
 moments = st.datetimes(datetime(1901, 1, 1), datetime(2099, 12, 31)).map(

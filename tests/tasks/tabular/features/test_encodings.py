@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import TargetEncoder
 
+from sanmaru.errors import DataError
 from sanmaru.tables.roles import Roles
 from sanmaru.tasks.tabular.features.config import CountEncodingConfig, TargetEncodingConfig, parse_steps
 from sanmaru.tasks.tabular.features.count_encoding import CountEncoding
@@ -32,9 +33,10 @@ def places(n: int = 60, seed: int = 0) -> tuple[Places, np.ndarray, pl.DataFrame
     return Places(task.schema), task.encoder.encode(table), table
 
 
-def known(targets: np.ndarray, groups: np.ndarray | None = None) -> Known:
+def known(targets: np.ndarray, groups: np.ndarray | None = None, *, number: bool = True) -> Known:
     targets = targets.reshape(len(targets), -1).astype(np.float64)
-    return Known(targets=targets, names=tuple("abcdefg"[: targets.shape[1]]), groups=groups, seed=1)
+    names = tuple("abcdefg"[: targets.shape[1]])
+    return Known(targets=targets, names=names, number=number, groups=groups, seed=1)
 
 
 @pytest.mark.parametrize("kind", ["regression", "binary", "multiclass"])
@@ -49,6 +51,29 @@ def test_new_rows_get_the_smoothed_means_of_scikit_learn(kind):
     reference = TargetEncoder(smooth=7.0, target_type={"regression": "continuous"}.get(kind, kind), cv=5)
     cells = table["dong"].to_numpy().reshape(-1, 1)
     assert step.apply(matrix) == pytest.approx(reference.fit(cells, truth).transform(cells))
+
+
+def test_a_target_per_unit_is_divided_before_it_is_averaged():
+    where, matrix, table = places()
+    truth, floor = table["y"].to_numpy(), table["floor"].to_numpy()
+    step = TargetEncoding(TargetEncodingConfig(columns=("dong",), smoothing=7.0, per="floor"), where)
+    step.fit(matrix, known(truth))
+    told = floor > 0  # the ground floor divides by nothing
+    cells = table["dong"].to_numpy().reshape(-1, 1)
+    reference = TargetEncoder(smooth=7.0, target_type="continuous").fit(cells[told], (truth / floor.clip(1))[told])
+    assert step.columns == ("a per floor by dong",)
+    assert step.apply(matrix) == pytest.approx(reference.transform(cells))
+
+
+def test_a_target_per_unit_that_makes_no_sense_is_refused():
+    where, matrix, table = places()
+    step = TargetEncoding(TargetEncodingConfig(columns=("dong",), per="floor"), where)
+    with pytest.raises(DataError, match=r"per: 'floor' divides a number, and the target is of classes"):
+        step.fit(matrix, known(table["y"].to_numpy() > 0, number=False))
+    with pytest.raises(DataError, match=r"per: 'floor' is positive in no training row"):
+        step.fit(matrix[matrix[:, where.of("floor")] == 0], known(table.filter(pl.col("floor") == 0)["y"].to_numpy()))
+    with pytest.raises(DataError, match=r"takes column 'dong' for numbers"):
+        TargetEncoding(TargetEncodingConfig(columns=("floor",), per="dong"), where)
 
 
 @settings(max_examples=30, deadline=None)

@@ -66,6 +66,13 @@ class TargetEncodingConfig(BaseStep):
     """Rows' worth of the overall mean that each category's is mixed with."""
     parts: Annotated[int, Field(ge=2, le=50)] = 5
     """Inner folds for the training rows."""
+    per: str | None = None
+    """A column of numbers that a regression target is divided by before it is averaged, such as the area of a flat:
+    prices per square metre compare where prices do not. Rows where it is missing or not positive tell nothing."""
+
+    def used(self) -> tuple[str, ...]:
+        """Columns that the step names."""
+        return (*super().used(), *(() if self.per is None else (self.per,)))
 
 
 class CountEncodingConfig(BaseStep):

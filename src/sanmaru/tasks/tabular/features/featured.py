@@ -155,7 +155,8 @@ class Featured:
         else:
             targets = (truth[:, None] == np.arange(len(output.classes))).astype(np.float64)
             names = tuple(f"share of {label}" for label in output.classes)
-        return Known(targets=targets, names=names, groups=rows.groups, seed=seed)
+        number = output.kind == "regression"
+        return Known(targets=targets, names=names, number=number, groups=rows.groups, seed=seed)
 
     def name_columns(self, made: Sequence[Sequence[str]]) -> None:
         """Tell the inner estimator of the columns, by names that no other column has."""

@@ -87,6 +87,8 @@ class Known:
     """float64 (n, m): the number; for two classes whether it is the second; for more one column per class."""
     names: tuple[str, ...]
     """What each column of `targets` is."""
+    number: bool
+    """Whether the target is a number."""
     groups: np.ndarray | None
     """int64 (n,): rows of one group never learn from each other; None where every row stands for itself."""
     seed: int

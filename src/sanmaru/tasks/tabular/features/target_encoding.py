@@ -3,13 +3,15 @@
 Micci-Barreca, "A preprocessing scheme for high-cardinality categorical attributes in classification and prediction
 problems", SIGKDD Explorations 3(1), 2001, with the m-estimate (sum + m · prior) / (rows + m). Training rows get theirs
 from the rows of the other inner folds, as scikit-learn's `TargetEncoder` does; new rows from all of them, and from the
-prior where the category is new.
+prior where the category is new. `per` divides the target by a column of numbers first, so that categories compare by
+what a unit of it costs.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from sanmaru.errors import DataError
 from sanmaru.tables.propose_features import MANY
 from sanmaru.tasks.tabular.features.config import TargetEncodingConfig
 from sanmaru.tasks.tabular.features.keys import Lookup
@@ -26,23 +28,25 @@ class TargetEncoding:
         self.keys = named(keys)
         self._lookups = [Lookup([places.of(name) for name in columns]) for columns, _ in self.keys]
         self._smoothing, self._parts = config.smoothing, config.parts
+        self._per = None if config.per is None else (config.per, places.number(config.per))
         self._means: list[np.ndarray] = []
         self.columns: tuple[str, ...] = ()
 
     def fit(self, matrix: np.ndarray, known: Known) -> np.ndarray:
         """Learn, and return the columns of these rows."""
-        parts = known.parts(self._parts)
-        self.columns = tuple(f"{target} by {name}" for _, name in self.keys for target in known.names)
+        parts, targets = known.parts(self._parts), self._targets(matrix, known)
+        unit = "" if self._per is None else f" per {self._per[0]}"
+        self.columns = tuple(f"{target}{unit} by {name}" for _, name in self.keys for target in known.names)
         self._means, out = [], [np.empty((len(matrix), 0))]
         for lookup in self._lookups:
             codes = lookup.fit(matrix)
-            held = np.empty_like(known.targets)
+            held = np.empty_like(targets)
             for part in range(self._parts):
                 rest, own = parts != part, parts == part
                 if not rest.any():  # all rows are of one group
                     rest = own
-                held[own] = self._encode(codes[rest], known.targets[rest], lookup.size)[codes[own]]
-            self._means.append(self._encode(codes, known.targets, lookup.size))
+                held[own] = self._encode(codes[rest], targets[rest], lookup.size)[codes[own]]
+            self._means.append(self._encode(codes, targets, lookup.size))
             out.append(held)
         return np.concatenate(out, axis=1)
 
@@ -65,8 +69,28 @@ class TargetEncoding:
             lookup.restore(inside(arrays, place))
         self._means = [arrays[f"{place}.means"] for place in range(len(self._lookups))]
 
+    def _targets(self, matrix: np.ndarray, known: Known) -> np.ndarray:
+        """Return what is averaged, float64 (n, m); NaN where `per` says nothing of a row.
+
+        Raises:
+            DataError: when `per` goes with a target of classes, or is positive nowhere.
+        """
+        if self._per is None:
+            return known.targets
+        name, place = self._per
+        if not known.number:
+            raise DataError(f"features: target_encoding: per: {name!r} divides a number, and the target is of classes.")
+        unit = matrix[:, place, None]
+        if not (unit > 0).any():
+            raise DataError(f"features: target_encoding: per: {name!r} is positive in no training row.")
+        return np.where(unit > 0, known.targets / np.where(unit > 0, unit, 1.0), np.nan)
+
     def _encode(self, codes: np.ndarray, targets: np.ndarray, size: int) -> np.ndarray:
         """Smoothed mean targets per key, float64 (size + 1, m); the last is the overall mean, for unknown keys."""
+        told = ~np.isnan(targets[:, 0])
+        codes, targets = codes[told], targets[told]
+        if not len(targets):
+            return np.full((size + 1, targets.shape[1]), np.nan)
         prior = targets.mean(axis=0)
         counts = np.bincount(codes, minlength=size + 1).astype(np.float64)[:, None]
         sums = np.stack([np.bincount(codes, weights=column, minlength=size + 1) for column in targets.T], axis=1)
