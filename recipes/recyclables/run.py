@@ -68,7 +68,13 @@ RECIPE = Recipe(
     variants={
         "stretched": (),
         "letterbox": (LETTERBOX,),
-        "letterbox, one cycle, longer": (LETTERBOX, ONE_CYCLE, "train.epochs=24", "train.learning_rate=5e-3"),
+        "letterbox, one cycle, longer": (
+            LETTERBOX,
+            ONE_CYCLE,
+            "train.epochs=24",
+            "train.learning_rate=5e-3",
+            "train.early_stopping=null",
+        ),
     },
     tiny={"": ("split.folds=2", "train.epochs=1", "model.image_size=16")},
     tiny_variants=("stretched", "letterbox"),

@@ -150,6 +150,15 @@ def test_patience_ends_the_fit_and_the_best_epoch_is_kept(bars: Bars, context: M
     assert trained.best_value == max(values)  # type: ignore[type-var]
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+def test_patience_waits_for_a_rate_that_falls(bars: Bars, context: MakeContext, schedule: str) -> None:
+    options = {"epochs": 20, "learning_rate": 1e-12, "early_stopping": {"patience": 2}}
+    _, steady = fit(bars, context("steady"), schedule="constant", **options)
+    _, falling = fit(bars, context(), schedule=schedule, **options)
+    assert steady.epochs == 3
+    assert (falling.stopped, falling.epochs) == ("early stopping", 12)
+
+
 @pytest.mark.parametrize("options", [{"selection": "none"}, {"valid": False}])
 def test_without_selection_the_last_epoch_is_kept(bars: Bars, context: MakeContext, options: dict[str, object]) -> None:
     config = {"early_stopping": EarlyStoppingConfig(patience=1).model_dump(), **options}

@@ -61,7 +61,8 @@ class LossConfig(Config):
 
 
 class EarlyStoppingConfig(Config):
-    """Stop when the named metric has not become better by `min_delta` for `patience` epochs."""
+    """Stop when the named metric has not become better by `min_delta` for `patience` epochs; under `cosine` and
+    `one-cycle` only the second half of the epochs counts."""
 
     patience: Annotated[int, Field(ge=1)] = 5
     min_delta: Annotated[float, Field(ge=0)] = 0.0

@@ -277,7 +277,7 @@ def _select(state: _State, metric: float, valid_loss: float, config: TrainConfig
     sign = 1.0 if context.metric.greater_is_better else -1.0
     if state.mark is None or sign * metric > sign * state.mark + gain:
         state.mark, state.waited = metric, 0
-    else:
+    elif _patience_counts(config, state.epoch):
         state.waited += 1
     if (
         state.best_value is None
@@ -291,6 +291,11 @@ def _select(state: _State, metric: float, valid_loss: float, config: TrainConfig
 
 def _patience_spent(state: _State, config: TrainConfig) -> bool:
     return config.early_stopping is not None and state.waited >= config.early_stopping.patience
+
+
+def _patience_counts(config: TrainConfig, epoch: int) -> bool:
+    """Whether an epoch may count against the patience: under a rate that falls to the end, one of the second half."""
+    return config.schedule.kind not in ("cosine", "one-cycle") or 2 * epoch > config.epochs
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
