@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.steps.small import START, Service
+from tests.steps.small import Service
 
 from sanmaru.cli.main import app
 from sanmaru.errors import UserError
-from sanmaru.pipelines.context import StepContext
-from sanmaru.steps import collect
 
 
 @pytest.mark.parametrize(
@@ -27,6 +24,11 @@ from sanmaru.steps import collect
         ("{use: check,", "{use: chek,", r"line \d+: pipeline.steps.check: use: 'chek' is no built-in step. Did you"),
         ("live: false", "language: fr", r"line \d+: pipeline.steps.publish.with.language: .*'en' or 'ko'"),
         ("kind: replay", "kind: reply", r"line \d+: unknown collect.air.kind 'reply'"),
+        (
+            "{use: collect",
+            "{use: collect, with: {source: aix}",
+            r"line \d+: pipeline.steps.collect: there is no source 'aix' in collect:. Did you mean 'air'\?",
+        ),
         ("look_at: 10", "look_at: 25", r"line \d+: pipeline.steps.monitor.with.look_at: .*less than or equal to 23"),
     ],
 )
@@ -39,13 +41,3 @@ def test_what_is_wrong_is_told_with_its_line(
     (tmp_path / "sanmaru.yaml").write_text(text.replace(before, after, 1))
     with pytest.raises(UserError, match=told):
         app(["pipeline", "status", "--project", str(service.folder)], standalone_mode=False)
-
-
-def test_an_unknown_source_is_told(make_service: Callable[..., Service], tmp_path: Path) -> None:
-    service = make_service(tmp_path)
-    context = StepContext(
-        folder=service.folder, pipeline="air", step="collect", start=START, end=START + timedelta(hours=1), inputs={},
-        settings={"source": "aix"},
-    )  # fmt: skip
-    with pytest.raises(UserError, match=r"pipeline.steps.collect: there is no source 'aix'. Did you mean 'air'\?"):
-        collect.run(context)

@@ -18,7 +18,11 @@ from sanmaru.pipelines.config import PipelineConfig, StepConfig
 from sanmaru.pipelines.context import StepContext
 
 BUILT_IN = "sanmaru.steps"
-"""Package of built-in steps: a module of the step's name with `run(context)` and, for `with:`, a config `Settings`."""
+"""Package of built-in steps: a module of the step's name with `run(context)` and, for `with:`, a config `Settings`.
+
+`misfit(settings, project_file)`, where the module has it, says what the settings name and the rest of the project file
+lacks, or None.
+"""
 
 
 def call_of(step: StepConfig) -> str | None:
@@ -99,13 +103,16 @@ def _defines_run(file: Path) -> bool:
     return any(isinstance(node, ast.FunctionDef) and node.name == "run" for node in ast.parse(text).body)
 
 
-def check_settings(config: PipelineConfig, lines: Mapping[tuple[str, ...], int], source: str) -> None:
-    """Check `with:` of every built-in step against the settings of its module.
+def check_settings(
+    config: PipelineConfig, lines: Mapping[tuple[str, ...], int], source: str, project_file: Config
+) -> None:
+    """Check `with:` of every built-in step against the settings of its module and the rest of the project file.
 
     Args:
         config: `pipeline:` of the project file.
         lines: Line of each key of the project file, where known.
         source: Name of the project file, for messages.
+        project_file: All of it.
 
     Raises:
         ProjectFileError: naming every wrong key, its line, and the nearest right one.
@@ -116,12 +123,17 @@ def check_settings(config: PipelineConfig, lines: Mapping[tuple[str, ...], int],
         if step.use is None:
             continue
         try:
-            settings = getattr(built_in(step.use), "Settings", None)
+            module = built_in(step.use)
         except UserError as error:
             problems.append(f"{_at(lines, (*place, 'use'))}{'.'.join(place)}: {error}")
             continue
+        settings: type[Config] | None = getattr(module, "Settings", None)
         if settings is not None:
-            problems += _problems(settings, step.settings, (*place, "with"), lines)
+            wrong = _problems(settings, step.settings, (*place, "with"), lines)
+            said = None
+            if not wrong and hasattr(module, "misfit"):
+                said = module.misfit(settings.model_validate(step.settings), project_file)
+            problems += wrong if said is None else [f"{_at(lines, (*place, 'with'))}{'.'.join(place)}: {said}"]
         elif step.settings:
             problems.append(f"{_at(lines, (*place, 'with'))}{'.'.join(place)}: use: {step.use!r} takes no settings.")
     if problems:

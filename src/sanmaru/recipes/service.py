@@ -46,7 +46,7 @@ def plan_of(project: Project) -> Plan:
     config = project.file.pipeline
     if config is None:
         raise UserError(f"the project file of {project.name} has no pipeline: with steps.")
-    check_settings(config, project.lines, str(project.folder / FILE_NAME))
+    check_settings(config, project.lines, str(project.folder / FILE_NAME), project.file)
     return Plan(project.name, config, project.folder)
 
 

@@ -41,7 +41,7 @@ def open_plan(folder: Path) -> Plan:
     config = project.file.pipeline
     if config is None:
         raise UserError(f"the project file of {project.name} has no pipeline: with steps. See docs/stages/pipeline.md.")
-    check_settings(config, project.lines, str(project.folder / FILE_NAME))
+    check_settings(config, project.lines, str(project.folder / FILE_NAME), project.file)
     return Plan(project.name, config, project.folder)
 
 
