@@ -261,6 +261,7 @@ def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | No
 
 def test_scrubbing_takes_the_longest_form_first() -> None:
     assert Scrubber({"k": "a b"}).text("a%20b a+b a b") == "*** *** ***"
+    assert Scrubber({"k": "000%"}).text("<000%25>") == "<***>"
     assert Scrubber({"k": ""}).text("a") == "a"
 
 

@@ -83,5 +83,5 @@ def _any_form(value: str) -> str:
     for character in value:
         encoded = "".join(f"%(?i:{byte:02x})" for byte in character.encode())
         blank = r"|\+" if character == " " else ""
-        found.append(f"(?:{re.escape(character)}|{encoded}{blank})")
+        found.append(f"(?:{encoded}|{re.escape(character)}{blank})")  # a % that is its own code's beginning comes last
     return "".join(found)
