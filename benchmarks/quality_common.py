@@ -58,18 +58,22 @@ def load_recipe(name: str) -> Any:
 
 
 def write_section(name: str, lines: list[Line]) -> None:
-    """Put lines into the page, between the marks of a section; lines of other data sets there stay."""
+    """Put lines into the page, between the marks of a section; lines there of other data or contenders stay."""
     text = PAGE.read_text(encoding="utf-8")
     begin, end = f"<!-- {name}: written by benchmarks/quality_{name}.py -->", f"<!-- end of {name} -->"
     head, rest = text.split(begin)
     old, tail = rest.split(end)
-    kept = [
-        row
-        for row in old.splitlines()
-        if row.startswith("| ") and row.split(" | ")[0][2:] not in {x.data for x in lines}
-    ]
-    rows = [row for row in kept if not row.startswith(("| data ", "| --- "))]
+    new = {(line.data, line.who.split(":")[0]) for line in lines}
+    rows = []
+    for row in old.splitlines():
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        data, who = (cells[0], cells[2].split(":")[0]) if len(cells) == len(HEADER) else ("", "")
+        if row.startswith("| ") and data not in ("data", "---") and (data, who) not in new:
+            rows.append(row)
     table = markdown(HEADER, [line.cells() for line in lines])
+    rows += table[2:]
+    order = list(dict.fromkeys(row.split(" | ")[0] for row in rows))
+    rows.sort(key=lambda row: (order.index(row.split(" | ")[0]), "| ours" not in row))
     stamp = f"{datetime.now(UTC).date()}, Python {platform.python_version()}, {os.cpu_count()} cores."
-    block = "\n".join([*table[:2], *rows, *table[2:]])
+    block = "\n".join([*table[:2], *rows])
     PAGE.write_text(f"{head}{begin}\n\n{stamp}\n\n{block}\n\n{end}{tail}", encoding="utf-8")
