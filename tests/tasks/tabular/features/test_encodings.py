@@ -113,6 +113,21 @@ def test_an_unknown_category_has_the_overall_mean_and_no_rows():
     assert np.expm1(counts.apply(zero[:1])[0, 0]) == pytest.approx(len(zero))
 
 
+def test_an_unknown_category_may_be_missing_for_rows_old_and_new():
+    where, matrix, table = places()
+    alone = matrix.copy()
+    alone[0, where.of("floor")] = 55  # in no other row
+    encoding = TargetEncoding(TargetEncodingConfig(columns=("floor",), unknown="missing"), where)
+    learned = encoding.fit(alone, known(table["y"].to_numpy()))
+    assert np.isnan(learned[0, 0])
+    assert not np.isnan(learned[1:]).any()
+    strange = alone.copy()
+    strange[1, where.of("floor")] = 77
+    fresh = encoding.apply(strange)
+    assert np.isnan(fresh[1, 0])
+    assert not np.isnan(np.delete(fresh, 1)).any()
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([0.0, 1.0, 2.5, np.nan]), st.integers(0, 3)), min_size=1, max_size=30))
 def test_a_key_of_two_columns_tells_pairs_apart(pairs):

@@ -69,6 +69,8 @@ class TargetEncodingConfig(BaseStep):
     per: str | None = None
     """A column of numbers that a regression target is divided by before it is averaged, such as the area of a flat:
     prices per square metre compare where prices do not. Rows where it is missing or not positive tell nothing."""
+    unknown: Literal["mean", "missing"] = "mean"
+    """What a category gets that no other row has: the overall mean, or nothing, which trees then learn to know."""
 
     def used(self) -> tuple[str, ...]:
         """Columns that the step names."""

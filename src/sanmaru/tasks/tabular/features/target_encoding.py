@@ -2,9 +2,9 @@
 
 Micci-Barreca, "A preprocessing scheme for high-cardinality categorical attributes in classification and prediction
 problems", SIGKDD Explorations 3(1), 2001, with the m-estimate (sum + m · prior) / (rows + m). Training rows get theirs
-from the rows of the other inner folds, as scikit-learn's `TargetEncoder` does; new rows from all of them, and from the
-prior where the category is new. `per` divides the target by a column of numbers first, so that categories compare by
-what a unit of it costs.
+from the rows of the other inner folds, as scikit-learn's `TargetEncoder` does; new rows from all of them. A category
+that they lack has the prior, or is missing where `unknown` says so. `per` divides the target by a column of numbers
+first, so that categories compare by what a unit of it costs.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class TargetEncoding:
         self.keys = named(keys)
         self._lookups = [Lookup([places.of(name) for name in columns]) for columns, _ in self.keys]
         self._smoothing, self._parts = config.smoothing, config.parts
+        self._unknown = config.unknown
         self._per = None if config.per is None else (config.per, places.number(config.per))
         self._means: list[np.ndarray] = []
         self.columns: tuple[str, ...] = ()
@@ -86,7 +87,7 @@ class TargetEncoding:
         return np.where(unit > 0, known.targets / np.where(unit > 0, unit, 1.0), np.nan)
 
     def _encode(self, codes: np.ndarray, targets: np.ndarray, size: int) -> np.ndarray:
-        """Smoothed mean targets per key, float64 (size + 1, m); the last is the overall mean, for unknown keys."""
+        """Smoothed mean targets per key, float64 (size + 1, m); the last is for unknown keys."""
         told = ~np.isnan(targets[:, 0])
         codes, targets = codes[told], targets[told]
         if not len(targets):
@@ -96,7 +97,7 @@ class TargetEncoding:
         sums = np.stack([np.bincount(codes, weights=column, minlength=size + 1) for column in targets.T], axis=1)
         weight = counts + self._smoothing
         means = (sums + self._smoothing * prior) / np.where(weight > 0, weight, 1.0)
-        return np.asarray(np.where(counts > 0, means, prior))
+        return np.asarray(np.where(counts > 0, means, prior if self._unknown == "mean" else np.nan))
 
 
 def inside(arrays: dict[str, np.ndarray], place: int) -> dict[str, np.ndarray]:
