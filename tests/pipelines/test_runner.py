@@ -94,6 +94,16 @@ def test_a_late_collection_delays_what_follows_and_skips_nothing(make: Make, tmp
     assert logged(tmp_path) == []
 
 
+def test_a_step_without_data_is_asked_once_a_run_however_short_its_wait(make: Make, tmp_path: Path) -> None:
+    plan, ledger = make({**CHAIN, "collect": {**CHAIN["collect"], "poll_s": 0.001}}, CODE)
+    sources(tmp_path, h00=10)
+    for _ in range(2):
+        summary = go(plan, ledger, 2)
+        assert summary.blocked["collect@2026-11-20T01:00Z"] == "the station has not reported"
+        assert summary.next_try is not None
+        assert logged(tmp_path).count("collect@01") == 1
+
+
 def test_a_revision_does_again_exactly_what_depends_on_it(make: Make, tmp_path: Path) -> None:
     plan, ledger = make(CHAIN, CODE)
     sources(tmp_path, h00=10, h01=20, h02=30)

@@ -100,6 +100,8 @@ class Runner:
         self._idle = [Worker() for _ in range(workers or plan.config.workers)]
         self._busy: list[_Busy] = []
         self._only = frozenset(plan.order)
+        self._asked: set[tuple[str, str]] = set()
+        """Steps and intervals that said in this `run` that their data is not there yet."""
 
     def stop(self, grace_s: float = 0.0) -> None:
         """Let `run` end: it begins nothing more, and cuts off and hands back what is not done after `grace_s`.
@@ -146,6 +148,8 @@ class Runner:
     ) -> Summary:
         """Do everything that can be done now for the intervals that have ended, and return.
 
+        A step whose data is not there yet is asked once, however short its `poll_s`: `run` ends, and the next asks again.
+
         Args:
             since: The first interval is the one that holds it; the pipeline's first where absent.
             until: Intervals that end later are left out; now where absent.
@@ -154,6 +158,7 @@ class Runner:
         """
         end = moment(self.ledger.now()) if until is None else until
         self._only = frozenset(self.plan.order if only is None else only)
+        self._asked.clear()
         starts = list(self.plan.due(since, end))
         self.ledger.expect(self.plan.order, starts)
         if not starts:
@@ -265,7 +270,7 @@ class Runner:
             if entry.state == "running" and now < entry.lease_until <= now + far_ahead(self.plan.config.lease_s):
                 later = entry.lease_until
                 summary.blocked[place] = f"{entry.owner} is at it"
-            if later > now:
+            if later > now or (entry.step, entry.start) in self._asked:
                 summary.blocked.setdefault(place, entry.reason or "its time has not come")
                 summary.next_try = min(later, summary.next_try or later)
                 continue
@@ -397,6 +402,8 @@ class Runner:
                 self.tell(result.state, entry, result.reason or f"{result.seconds:.2f} s")
                 return self._freed(entry)
             failed = result.state == "failed"
+            if not failed:
+                self._asked.add((entry.step, entry.start))
             wait_s = min(config.retry_wait_s * 2**entry.tries, LONGEST_WAIT_S) if failed else config.poll_s
             state = self.ledger.give_back(
                 attempt, reason=result.reason, failed=failed, retries=config.retries, wait_s=wait_s
