@@ -33,3 +33,14 @@ def test_the_reference_is_what_the_champion_learned_from(service: Service) -> No
     service.again("monitor", 1)
     service.run(hours=3)
     assert service.outputs("monitor", 1) == outputs
+    # A look done again after a later one leaves what shows the present alone.
+    later = service.folder / outputs["report"]
+    later = later.with_name(later.name.replace("T01", "T03"))
+    later.write_text("{}")
+    (folder / "monitor.html").write_text("the later look's")
+    before = (folder / "current.parquet").stat().st_mtime_ns
+    service.again("monitor", 1)
+    service.run(hours=3)
+    assert service.outputs("monitor", 1) == outputs
+    assert (folder / "monitor.html").read_text() == "the later look's"
+    assert (folder / "current.parquet").stat().st_mtime_ns == before

@@ -103,17 +103,20 @@ def _look(context: StepContext, project: Project, settings: Settings, facts: Tra
     config, too_short = _of_what_is_there(monitor_config(project), reference)
     current = _with_residuals(collected(project, facts.until, context.end), _residuals(project, settings, context))
     folder = context.folder / SERVICE / "monitor"
-    keep_table(folder / "current.parquet", current)  # what `sanmaru monitor` reads
+    path, page = place_of(context, ".json"), folder / "monitor.html"
+    newest = all(one.name <= path.name for one in folder.glob("*/*.json"))  # a look at the past may be done again
+    if newest:
+        keep_table(folder / "current.parquet", current)  # what `sanmaru monitor` reads
     state = MonitorState(open_engine(config.state, project.folder, "monitor.state"))
     try:
         report = watch(reference, current, config, state, now=context.end)
         deliver(state, config.alerts, project.folder)
     finally:
         state.engine.dispose()
-    path, page = place_of(context, ".json"), folder / "monitor.html"
     drifting = sum(one.standing == "alarm" for one in report.columns) / max(1, len(report.columns))
     write_json(path, {**report.to_dict(), "drift_fraction": drifting, "version": facts.version})
-    write_page(report, page, project.name)
+    if newest:
+        write_page(report, page, project.name)
     return {"report": path, "alarms": list(report.alarms), "drift_fraction": drifting, "not_watched": too_short}
 
 
