@@ -108,6 +108,7 @@ def test_another_kind_drops_the_fields_of_the_old_one(tmp_path: Path) -> None:
         ("train.epoch=3", r"unknown key 'train\.epoch'\. Did you mean 'epochs'"),
         ("name.first=3", "holds a single value"),
         ("train.augment=[a", "is not valid YAML"),
+        ("data.learn_time=true", "needs a column that data.time names"),
     ],
 )
 def test_a_wrong_override_is_named(tmp_path: Path, override: str, message: str) -> None:

@@ -64,7 +64,6 @@ PLACE = (
     "features=[{target_encoding: {columns: [동, 단지명, 도로명, [단지명, '전용면적(㎡)']], smoothing: 1, "
     "per: '전용면적(㎡)', unknown: missing}}]"
 )
-DAY_TOO = f"data.features=['전용면적(㎡)', 층, 건축년도, 구, 동, 도로명, 단지명, 거래유형, {DAY}]"
 LOG, PLAIN = "model.target_transform=log", "model.target_transform=none"
 
 RECIPE = Recipe(
@@ -74,7 +73,7 @@ RECIPE = Recipe(
         "trees": (PLAIN,),
         "trees, log price": (LOG,),
         "trees, log price and features": (LOG, PLACE),
-        "trees, log price, features and day": (LOG, PLACE, DAY_TOO),
+        "trees, log price and features, no day": (LOG, PLACE, "data.learn_time=false"),
         "catboost, log price and features": ("model.kind=catboost", LOG, PLACE),
         "network, log price": ("model.kind=network", LOG),
         "linear, log price and features": ("model.kind=linear", LOG, PLACE),

@@ -96,6 +96,19 @@ class _ProjectFile(Config):
         return value
 
     @model_validator(mode="after")
+    def _time_to_learn_from(self) -> _ProjectFile:
+        if self.data.learn_time:
+            if getattr(self, "task", None) != "tabular":
+                raise ValueError("data.learn_time is for task `tabular`; take it out")
+            if self.data.time is None:
+                raise ValueError("data.learn_time: true needs a column that data.time names")
+            if self.data.features is not None:
+                raise ValueError(
+                    "data.features names what is learned from, the column of time too; not data.learn_time"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _long_tables_only(self) -> _ProjectFile:
         if getattr(self, "task", None) in ("image-classification", "tabular"):
             data = self.data

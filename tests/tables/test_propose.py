@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +89,8 @@ def test_rows_in_order_of_time_make_a_time_split(tmp_path: Path, backwards: bool
     assert proposal.content["data"]["time"] == "day"
     assert proposal.content["split"] == {"kind": "time", "folds": 5}
     assert ("latest first" in proposal.why["data.time"]) == backwards
+    assert "learn_time: true says otherwise" in proposal.why["data.time"]
+    assert "learn_time" not in proposal.content["data"]
 
 
 def test_dates_out_of_order_are_told_of(tmp_path: Path) -> None:
@@ -96,6 +98,16 @@ def test_dates_out_of_order_are_told_of(tmp_path: Path) -> None:
     proposal = look(tmp_path, {"day": days, **plain(), "y": np.arange(200) % 31})
     assert "time" not in proposal.content["data"]
     assert "day holds dates, but the rows are not ordered by it" in proposal.why["data.time"]
+
+
+def test_hours_that_come_round_are_learned_from(tmp_path: Path) -> None:
+    hours = [datetime(2024, 1, 1) + timedelta(hours=i) for i in range(200)]
+    when = [f"{hour:%Y-%m-%d %H:%M}" for hour in hours]
+    columns = {"when": when, **plain(), "rides": [hour.hour * 3.5 + i % 7 for i, hour in enumerate(hours)]}
+    proposal = look(tmp_path, columns, target="rides")
+    assert proposal.content["data"]["time"] == "when"
+    assert proposal.content["data"]["learn_time"] is True
+    assert "comes round every day" in proposal.why["data.learn_time"]
 
 
 def test_calendar_columns_make_the_rows_their_own_time(tmp_path: Path) -> None:

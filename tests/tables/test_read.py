@@ -170,6 +170,14 @@ def test_dropped_columns_set_no_row_aside(write: Write, read: Read) -> None:
     assert "bad" not in data.table.columns
 
 
+def test_the_time_may_be_learned_from_too(write: Write, read: Read) -> None:
+    write("day,size,price\n2024-01-02,1,3\n2024-01-01,2,4\n")
+    assert read(target="price", time="day").roles.features == ("size",)
+    data = read(target="price", time="day", learn_time=True)
+    assert data.roles.features == ("day", "size")
+    assert data.roles.time == "day"
+
+
 def test_rows_can_be_their_own_time(write: Write, read: Read) -> None:
     write("x,y\n5,1\n6,0\n")
     data = read(target="y", time="row")

@@ -47,8 +47,8 @@ def demo(
 def _digits(folder: Path) -> dict[str, Any]:
     _title("Pictures: which digit was written?")
     new = ("new", "--data", "train.csv", "--target", "digit", "--test", "test.csv", "--images", "images")
-    train = ("train", "model.image_size=16", "train.epochs=8")
-    deep = (*train[:1], "model.backbone=resnet-18", "model.image_size=16", "train.epochs=2", "train.learning_rate=2e-3")
+    train = ("train", "split.folds=3", "model.image_size=16", "train.epochs=8")
+    deep = (*train[:3], "model.backbone=resnet-18", "train.epochs=2", "train.learning_rate=2e-3")
     picture = sorted((folder / "images").glob("*.png"))[0]
     question = ("curl", "-F", f"file=@images/{picture.name}")
     body = (_multipart(picture), f"multipart/form-data; boundary={BOUNDARY}")

@@ -148,7 +148,7 @@ class Runner:
     ) -> Summary:
         """Do everything that can be done now for the intervals that have ended, and return.
 
-        A step whose data is not there yet is asked once, however short its `poll_s`: `run` ends, and the next asks again.
+        A step whose data is not there yet is asked once, however short its `poll_s`; the next `run` asks again.
 
         Args:
             since: The first interval is the one that holds it; the pipeline's first where absent.

@@ -56,6 +56,9 @@ class DataConfig(Config):
     time: str | TimeConfig | None = None
     """Column that orders rows in time. For series also several columns, such as [year, month, day, hour], or a mapping
     such as {columns: [Date, Hour], format: "%d/%m/%Y %H"}."""
+    learn_time: bool = False
+    """Whether the column of time is learned from as well: how much time has passed and, of dates, month, weekday and
+    hour. Tables only; `features`, where given, names it instead."""
     series: str | None = None
     """Column that names the series a row of a long table belongs to; one series where absent. Forecasting only."""
     known: tuple[str, ...] = ()

@@ -79,7 +79,7 @@ def find_roles(
             "rows, or rename it."
         )
     _no_two_roles(data, targets, id_, image)
-    used = {*targets, *data.drop, *aside, id_, image, group, data.time_column}
+    used = {*targets, *data.drop, *aside, id_, image, group, None if data.learn_time else data.time_column}
     if data.features is not None:
         features = data.features
     elif task == "image-classification":

@@ -157,6 +157,7 @@ class _Found:
         self.images: Path | None = None
         self.group: str | None = None
         self.time: str | None = None
+        self.learn_time = False
         self.drop: list[str] = []
         self.sure = True
 
@@ -247,6 +248,7 @@ class _Found:
         guess = guess_time(self.columns, FOLDS, {self.target, self.image}, self.id)
         if guess is not None:
             self.time, self.why["data.time"] = guess[0].name, _because("Orders rows in time", guess[0])
+            self._choose_learn_time()
             return
         dates = [c.name for c in self.columns.values() if c.kind == "date" and c.missing_share < 0.5]
         if dates:
@@ -255,6 +257,17 @@ class _Found:
                 f"these, set time: {dates[0]} and split.kind: time."
             )
 
+    def _choose_learn_time(self) -> None:
+        """Learn from hours, which come round; of dates alone the model would learn how much time has passed."""
+        column = self.columns.get(str(self.time))
+        if self.image is not None or column is None or column.kind != "date":
+            return
+        if column.values.dtype == pl.Datetime and column.values.dt.hour().n_unique() > 1:
+            self.learn_time = True
+            self.why["data.learn_time"] = f"The hour of {self.time} comes round every day."
+        else:
+            self.why["data.time"] += " It is not learned from; learn_time: true says otherwise."
+
     def _choose_group(self) -> None:
         guess = guess_group(self.columns, self.image, self.target, {self.target, self.id, self.image, self.time})
         if guess is not None:
@@ -262,8 +275,8 @@ class _Found:
 
     def _look_at_features(self) -> None:
         roles = {self.target, self.id, self.image, self.time, self.group}
-        features = [name for name in self.columns if name not in roles]
-        looked_at = [] if self.image else features
+        features = [name for name in self.columns if name not in roles or (name == self.time and self.learn_time)]
+        looked_at = [] if self.image else [name for name in features if name not in roles]
         self.remarks += remarks(self.columns, looked_at, self.target, classes=self.classes, test=self.test)
         self.drop = [remark.column for remark in self.remarks if remark.drop]
         for name in self.raw.table.columns:
@@ -275,7 +288,7 @@ class _Found:
 
     def features(self) -> list[str]:
         """Columns to learn from."""
-        roles = {self.target, self.id, self.image, self.time, self.group, *self.drop}
+        roles = {self.target, self.id, self.image, None if self.learn_time else self.time, self.group, *self.drop}
         return [name for name in self.columns if name not in roles]
 
     def _find_images(self, images: Path | None) -> None:
@@ -337,7 +350,12 @@ class _Found:
 
     def roles(self, is_folder: bool) -> dict[str, Any]:
         named: dict[str, Any] = {"id": self.id, "image": self.image, "target": self.target} if not is_folder else {}
-        named |= {"group": self.group, "time": self.time, "drop": self.drop or None}
+        named |= {
+            "group": self.group,
+            "time": self.time,
+            "learn_time": self.learn_time or None,
+            "drop": self.drop or None,
+        }
         return {key: value for key, value in named.items() if value is not None}
 
     def picture_cells(self) -> pl.Series:
