@@ -48,9 +48,9 @@ def main() -> None:
     )
     predictor.fit(
         learned,
-        presets="medium_quality",
+        presets="high_quality",
         time_limit=int(data["limit"]),
-        excluded_model_types=["Chronos", "Chronos2", "Toto"],
+        excluded_model_types=["Chronos", "Chronos2", "Toto", "Toto2"],
         num_val_windows=3,
         random_seed=0,
     )
