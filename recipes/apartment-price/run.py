@@ -73,7 +73,6 @@ RECIPE = Recipe(
         "trees": (PLAIN,),
         "trees, log price": (LOG,),
         "trees, log price and features": (LOG, PLACE),
-        "trees, log price and features, no day": (LOG, PLACE, "data.learn_time=false"),
         "catboost, log price and features": ("model.kind=catboost", LOG, PLACE),
         "network, log price": ("model.kind=network", LOG),
         "linear, log price and features": ("model.kind=linear", LOG, PLACE),
