@@ -117,7 +117,7 @@ def main() -> None:
         lines = judge(table, panel, origins, first, arguments)
         print("\n".join(lines), flush=True)
     if arguments.write_docs and not arguments.tune:
-        write_docs(lines)
+        write_docs(lines, arguments.stride)
 
 
 def judge(
@@ -315,7 +315,7 @@ def windows(table: pl.DataFrame, at: np.ndarray) -> pl.DataFrame:
     )
 
 
-def write_docs(lines: list[str]) -> None:
+def write_docs(lines: list[str], stride: int) -> None:
     """Put the tables between the marks of the page."""
     from importlib.metadata import version
 
@@ -324,7 +324,7 @@ def write_docs(lines: list[str]) -> None:
     head = [
         f"Run on {datetime.date.today()}: {platform.machine()}, {os.cpu_count()} cores, {THREADS} thread for each fit, "
         f"a machine under other load, so that seconds only compare; Python {platform.python_version()}, {versions}, "
-        "seed 0; ours learned from a window every third hour unless `--stride` says otherwise.",
+        f"seed 0; ours learned from every {f'{stride}. ' if stride > 1 else ''}window (`--stride {stride}`).",
         "",
         PREDICTION,
         "",
