@@ -115,7 +115,7 @@ RECIPE = Recipe(
         "convnet": (),
         "convnet, no damage in training": (CLEAN,),
         "resnet-18": ("model.backbone=resnet-18", "train.epochs=10", "train.learning_rate=1e-3"),
-        "regnet-y-400mf": ("model.backbone=regnet-y-400mf", "train.learning_rate=1e-3"),
+        "regnet-y-400mf": ("model.backbone=regnet-y-400mf", "train.epochs=14", "train.learning_rate=1e-3"),
         "efficientnet-b0": ("model.backbone=efficientnet-b0", "train.epochs=7", "train.learning_rate=1e-3"),
     },
     tiny={"": ("split.folds=2", "train.epochs=1", "model.image_size=32")},
