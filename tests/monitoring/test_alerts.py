@@ -1,5 +1,4 @@
 import json
-import socketserver
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.monitoring.smtp import Mailbox, mail_server
 
 from sanmaru.database import open_engine
 from sanmaru.errors import UserError
@@ -68,26 +68,6 @@ class Hook(BaseHTTPRequestHandler):
         return
 
 
-class Mail(socketserver.StreamRequestHandler):
-    """Speaks as much of SMTP (RFC 5321) as a client without extensions needs."""
-
-    def handle(self) -> None:
-        say = lambda text: self.wfile.write(text.encode() + b"\r\n")  # noqa: E731
-        say("220 here")
-        while line := self.rfile.readline().decode().strip():
-            word = line.split(" ")[0].upper()
-            if word == "DATA":
-                say("354 go on")
-                lines = []
-                while (text := self.rfile.readline().decode().rstrip("\r\n")) != ".":
-                    lines.append(text)
-                self.server.got.append("\n".join(lines))  # type: ignore[attr-defined]
-            if word == "QUIT":
-                say("221 bye")
-                return
-            say("250 fine")
-
-
 @pytest.fixture
 def hook() -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
@@ -101,15 +81,9 @@ def hook() -> Iterator[ThreadingHTTPServer]:
 
 
 @pytest.fixture
-def mail() -> Iterator[socketserver.ThreadingTCPServer]:
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mail)
-    server.got = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def mail() -> Iterator[Mailbox]:
+    with mail_server() as box:
+        yield box
 
 
 def raised(cause: str = "pm25@종로구"):
@@ -117,9 +91,7 @@ def raised(cause: str = "pm25@종로구"):
 
 
 def config_for(hook, mail, **more) -> AlertConfig:
-    email = EmailConfig(
-        host="127.0.0.1", port=mail.server_address[1], sender="a@b.kr", to=("c@d.kr", "e@f.kr"), security="none"
-    )
+    email = EmailConfig(host="127.0.0.1", port=mail.port, sender="a@b.kr", to=("c@d.kr", "e@f.kr"), security="none")
     url = f"http://127.0.0.1:{hook.server_address[1]}/x"
     return AlertConfig(webhook=url, email=email, file="out/alerts.jsonl", **more)
 
