@@ -108,6 +108,7 @@ def test_hours_that_come_round_are_learned_from(tmp_path: Path) -> None:
     assert proposal.content["data"]["time"] == "when"
     assert proposal.content["data"]["learn_time"] is True
     assert "comes round every day" in proposal.why["data.learn_time"]
+    assert ("time", "when, learned from too") in proposal.summary
 
 
 def test_calendar_columns_make_the_rows_their_own_time(tmp_path: Path) -> None:

@@ -380,7 +380,9 @@ class _Found:
         kind = "classes" if self.classes else "numbers"
         target = f"{self.target} ({kind})" + ("" if self.sure else "  <- guessed, please check")
         rows = [("target", target), ("task", content["task"])]
-        rows += [(role, str(getattr(self, role))) for role in ("id", "group", "time", "image") if getattr(self, role)]
+        said = {"time": f"{self.time}, learned from too" if self.learn_time else self.time}
+        roles = {role: said.get(role, getattr(self, role)) for role in ("id", "group", "time", "image")}
+        rows += [(role, str(name)) for role, name in roles.items() if name]
         split = content["split"]
         rows.append(("split", f"{split['kind']}, {split['folds']} folds: {self.why['split.kind']}"))
         model = content["model"]
