@@ -153,7 +153,7 @@ def error_by_size(output: Output, truth: np.ndarray, predicted: np.ndarray) -> S
                 value_label=output.name,
             ),
             Grid(
-                columns=(f"true {output.name}", "rows", "mean absolute error", "mean error"),
+                columns=(f"true {output.name}", "rows", "MAE", "mean error"),
                 rows=[
                     (label, len(part), float(f"{a:.4g}"), float(f"{s:.4g}"))
                     for label, part, a, s in zip(labels, parts, absolute, signed, strict=True)

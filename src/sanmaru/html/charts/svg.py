@@ -60,17 +60,24 @@ def number(value: float) -> str:
 
 
 def text_width(content: str, font: float = FONT) -> float:
-    """Estimate the width of a text in px: Hangul and other wide characters take a full em."""
+    """Estimate the width of a text in px, as wide as DejaVu Sans sets it, the widest of the usual fonts.
+
+    Hangul and other wide characters take a full em.
+    """
     ems = 0.0
     for character in content:
         if unicodedata.east_asian_width(character) in "WF":
             ems += 1.0
-        elif character in "il.,:;|!'()[] ":
+        elif character in "ijl.,:;|!' ":
             ems += 0.32
-        elif character.isupper() or character in "mwMW%@":
-            ems += 0.72
+        elif character in "frt()[]-":
+            ems += 0.4
+        elif character in "mMW%@":
+            ems += 0.96
+        elif character.isupper() or character == "w":
+            ems += 0.76
         else:
-            ems += 0.56
+            ems += 0.62
     return ems * font
 
 
