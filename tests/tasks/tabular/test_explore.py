@@ -5,6 +5,8 @@ import polars as pl
 import pytest
 
 from sanmaru.html.blocks import Bars, Grid, Histogram, Lines
+from sanmaru.tables.roles import Roles
+from sanmaru.tasks.tabular.task import Tabular
 
 
 def kinds(sections):
@@ -43,6 +45,23 @@ def test_a_column_that_gives_the_target_away_is_found(target, mixed_table, open_
     leaks = [finding for section in sections for finding in section.findings if finding.kind == "leak"]
     assert [finding.title for finding in leaks] == ["contract alone nearly tells the target"]
     assert "data.drop" in leaks[0].advice
+
+
+@pytest.mark.parametrize("target", ["price", "sold", "band"])
+def test_an_hour_that_tells_of_the_target_and_is_not_learned_from_is_named(target, mixed_table):
+    table = mixed_table().sort("price").with_columns(noon=pl.int_range(400) * 24 // 400)
+    when = pl.datetime(2026, 1, 1) + pl.duration(days="rooms", hours="noon")
+    table = table.with_columns(when=when, whenever=when.shuffle(seed=1))
+
+    def found(time, features):
+        task = Tabular.open(table, Roles(id="row", targets=(target,), features=features, time=time))
+        return [one for section in task.explore(table, None) for one in section.findings if "time" in one.kind]
+
+    (finding,) = found("when", ("rooms",))
+    assert finding.title == "The hour of when tells of the target and is not learned from"
+    assert "data.learn_time: true" in finding.advice
+    assert found("when", ("rooms", "when")) == []  # it is
+    assert found("whenever", ("rooms",)) == []  # it tells nothing
 
 
 def test_missing_rows_are_compared_by_their_target(mixed_table, open_task):

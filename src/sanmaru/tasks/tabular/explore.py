@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ MOST_DRAWN = 12
 """Features whose relation with the target is drawn, strongest first."""
 _RARE = 0.05
 """Share of rows below which a class is called rare."""
+_CLOCK = 0.03
+"""What the hour or the weekday must tell of the target, above nothing, to be named where it is not learned from."""
 _UNKNOWN = 0.05
 """Share of test rows with unknown categories from which a finding is made."""
 
@@ -33,7 +36,8 @@ def explore(task: Tabular, table: pl.DataFrame, test: pl.DataFrame | None) -> It
     kind = "regression" if output.kind == "regression" else "binary" if len(output.classes) == 2 else "multiclass"
     scale = SCALES[kind]
     found = strengths(matrix, task.schema.encoded, truth, len(output.classes))
-    yield _strength(task, found, scale)
+    strength = _strength(task, found, scale)
+    yield replace(strength, findings=[*strength.findings, *_time_not_learned(task, table, truth, scale)])
     yield _relations(task, matrix, truth, list(found))
     missing = _missing(task, matrix, truth)
     if missing is not None:
@@ -82,6 +86,32 @@ def _balance(task: Tabular, codes: np.ndarray) -> Section:
         blocks.append(Text(f"{len(order) - len(shown)} less frequent classes are not drawn."))
     lead = f"Always answering {output.classes[order[0]]!r} would be right for {counts.max() / len(codes):.1%} of rows."
     return Section(title=f"Target: {output.name}", lead=lead, blocks=blocks, findings=findings)
+
+
+def _time_not_learned(task: Tabular, table: pl.DataFrame, truth: np.ndarray, scale: Scale) -> list[Finding]:
+    """Name the hour or weekday of the column of time, where it tells of the target and is no feature."""
+    name = task.roles.time
+    if name is None or name in task.roles.features or name not in table.columns or not table[name].dtype.is_temporal():
+        return []
+    times = table[name].cast(pl.Datetime("us"))
+    parts = {"hour": times.dt.hour(), "weekday": times.dt.weekday()}
+    columns = [Encoded(name=part, source=part) for part in parts]
+    matrix = np.stack([values.cast(pl.Float64).fill_null(np.nan).to_numpy() for values in parts.values()], axis=1)
+    found = strengths(matrix, columns, truth, len(task.output.classes))
+    part, strength = next(iter(found.items()))
+    if strength < scale.nothing + _CLOCK:
+        return []
+    return [
+        Finding(
+            title=f"The {part} of {name} tells of the target and is not learned from",
+            severity="warning",
+            evidence=f"From the {part} alone, on rows not learned from: {scale.name} {strength:.4f} (1 is perfect, "
+            f"{scale.nothing:g} is nothing).",
+            advice="The column of time only orders the rows. If it is known when a prediction is made, set "
+            "data.learn_time: true.",
+            kind="time-not-learned",
+        )
+    ]
 
 
 def _numbers(task: Tabular, truth: np.ndarray) -> Section:
