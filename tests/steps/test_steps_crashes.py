@@ -83,7 +83,7 @@ def stride(usual: int) -> int:
 @pytest.mark.timeout(3600)
 def test_the_hourly_steps_survive_a_crash(template: Path, tmp_path: Path) -> None:
     found = kill_at_every_boundary(
-        make_project, run_one_hour, tmp_path, stride=stride(41), ignored=LEFT_OUT, preload=HEAVY
+        make_project, run_one_hour, tmp_path, stride=stride(53), ignored=LEFT_OUT, preload=HEAVY
     )
     assert found > 100
 
@@ -113,6 +113,6 @@ def run_the_first_hour(folder: Path) -> None:
 @pytest.mark.usefixtures("untrained_template")
 def test_a_training_survives_a_crash(tmp_path: Path) -> None:
     found = kill_at_every_boundary(
-        make_project, run_the_first_hour, tmp_path / "killed", stride=stride(331), ignored=TRAINED, preload=HEAVY
+        make_project, run_the_first_hour, tmp_path / "killed", stride=stride(499), ignored=TRAINED, preload=HEAVY
     )
     assert found > 300
