@@ -65,7 +65,7 @@ def is_narrow(block: Block) -> bool:
     """Whether a block is a table that fits beside a single chart."""
     if not isinstance(block, Grid):
         return False
-    words = [max(text_width(word, 14.5) for word in (name or " ").split(" ")) + 18 for name in block.columns]
+    words = [text_width(name, 14.5) + 18 for name in block.columns]
     cells = [
         max((_cell_width(row[place]) for row in block.rows if place < len(row)), default=0.0)
         for place in range(len(words))

@@ -49,7 +49,9 @@ def _tip(bars: Bars, name: str, row: int, value: float, first: bool) -> str:
 def _lying(bars: Bars, span: tuple[float, float], width: float, top: float) -> tuple[str, float]:
     labels = min(max((text_width(name) for name in bars.labels), default=0.0) + 12, width * 0.4)
     shown_width = max(text_width(short(v)) for _, column in bars.series for v in column if drawable(v)) + 10
-    scale = Scale(*span, labels, width - (14 if bars.dots else shown_width))
+    marks, step = ticks(*span, 4)
+    last = text_width(compact(marks[-1], step)) / 2 + 2 if marks else 0.0  # its label is centred on its tick
+    scale = Scale(*span, labels, width - max(last, 14 if bars.dots else shown_width))
     n = len(bars.series)
     thick = 16.0 if n == 1 else 13.0
     pitch = n * thick + (8 if n == 1 else 10)
