@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every recipe whole and puts its figures into its README. About 45 minutes on two quiet cores; minutes per recipe:
-#   adult-income 4, housing-ca 5, apartment-price 6, masks 3, faces-age-gender 7, document-types 8, recyclables 7,
+# Runs every recipe whole and puts its figures into its README. About an hour on two quiet cores; minutes per recipe:
+#   adult-income 4, housing-ca 5, apartment-price 5, masks 3, faces-age-gender 7, document-types 20, recyclables 7,
 #   face-mask-18 6.
 # Data: fetched, or read from SANMARU_DATA. Run: bash benchmarks/run_recipes.sh [recipe ...]
 set -euo pipefail

@@ -1,6 +1,6 @@
 """What does a flat in Seoul sell for? From the public register of 2022, learned from the past for the weeks to come.
 
-python recipes/apartment-price/run.py            the whole recipe, about 8 minutes on two cores
+python recipes/apartment-price/run.py            the whole recipe, about 5 minutes on two cores
 python recipes/apartment-price/run.py --tiny     does it run?
 """
 
@@ -81,7 +81,7 @@ RECIPE = Recipe(
     tiny_variants=("trees, log price and features", "linear, log price and features"),
     also=("mae", "mape", "rmsle"),
     ensemble="greedy",
-    minutes=8,
+    minutes=5,
 )
 
 if __name__ == "__main__":
