@@ -109,6 +109,9 @@ def test_hours_that_come_round_are_learned_from(tmp_path: Path) -> None:
     assert proposal.content["data"]["learn_time"] is True
     assert "comes round every day" in proposal.why["data.learn_time"]
     assert ("time", "when, learned from too") in proposal.summary
+    # Rows to predict that do not say when cannot be told by their hour.
+    pl.DataFrame(plain(20)).write_csv(tmp_path / "test.csv")
+    assert "learn_time" not in look(tmp_path, columns, target="rides", test=tmp_path / "test.csv").content["data"]
 
 
 def test_calendar_columns_make_the_rows_their_own_time(tmp_path: Path) -> None:

@@ -260,7 +260,8 @@ class _Found:
     def _choose_learn_time(self) -> None:
         """Learn from hours, which come round; of dates alone the model would learn how much time has passed."""
         column = self.columns.get(str(self.time))
-        if self.image is not None or column is None or column.kind != "date":
+        absent = self.test is not None and self.time not in self.test
+        if self.image is not None or column is None or column.kind != "date" or absent:
             return
         if column.values.dtype == pl.Datetime and column.values.dt.hour().n_unique() > 1:
             self.learn_time = True
