@@ -164,6 +164,21 @@ def test_guards_hold_on_the_wire(server: Callable, price: Path) -> None:
     assert "defect" not in service.log()
 
 
+@pytest.mark.parametrize("rest", [[4], [1, 3]], ids=["in one piece", "in two"])
+def test_a_body_that_is_too_large_is_refused_as_such_once_it_is_there(
+    server: Callable, price: Path, rest: list[int]
+) -> None:
+    service = server(str(price), "--timeout-s", "1", "--max-body-mb", "0.01")
+    service.wait_ready()
+    head = "POST /predict HTTP/1.1\nHost: x\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n"
+    chunk = b"1000\r\n" + b"x" * 4096 + b"\r\n"
+    pieces = [chunk, *(chunk * count for count in rest)]
+    pieces[-1] += b"0\r\n\r\n"
+    # Nothing more comes after the last piece, and nothing more may be waited for: 408 or 500 would be the answer.
+    assert raw(service.url, head, *pieces, pause_s=0.2).startswith(b"HTTP/1.1 413")
+    assert "Exception" not in service.log()
+
+
 def refuses(host: str, port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((host, port)) == errno.ECONNREFUSED

@@ -110,7 +110,7 @@ class BasePredict:
                     else await self._rest(message, dict(scope["headers"]), receive)
                 )
             finally:
-                del self._receiving[task]
+                self._receiving.pop(task, None)
             if len(body) > self._max_body_bytes:
                 raise self._too_large(len(body))
             model = self.slot.current
@@ -225,7 +225,8 @@ class BasePredict:
                 self._buffered += len(chunk)
                 chunks.append(chunk)
                 if size > limit:
-                    await self._discard(receive)
+                    if message.get("more_body", False):
+                        await self._discard(receive)
                     raise self._too_large(size)
                 if self._buffered > BUFFERED_BYTES * limit:
                     raise RequestError(
@@ -238,7 +239,11 @@ class BasePredict:
             self._buffered -= size
 
     async def _discard(self, receive: Receive) -> None:
-        """Read a little on and drop it: most clients look at the answer only after sending everything."""
+        """Read a little on and drop it: most clients look at the answer only after sending everything.
+
+        The answer is settled, so that the body may be overdue from here on.
+        """
+        self._receiving.pop(current_task(), None)
         dropped = 0
         try:
             async with asyncio.timeout(2.0):
