@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -130,6 +130,7 @@ QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped
 
 
 @settings(max_examples=250, **QUIET)
+@example(body=b'{"rows":[{"age":100e38}]}')  # beyond what a single float holds
 @given(body=BODIES)
 def test_no_body_is_a_defect_of_the_server(income_client: TestClient, body: bytes) -> None:
     answer = income_client.post("/predict", content=body, headers={"content-type": "application/json"})

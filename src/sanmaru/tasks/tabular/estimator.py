@@ -18,7 +18,7 @@ from sanmaru.errors import DataError
 from sanmaru.files import read_json, write_json
 from sanmaru.tasks.tabular.config import Transform
 from sanmaru.tasks.tabular.schema import Encoded
-from sanmaru.tasks.tabular.target import PLAIN, Scale, choose_scale
+from sanmaru.tasks.tabular.target import PLAIN, Scale, choose_scale, single
 from sanmaru.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -123,9 +123,9 @@ class BaseTabularEstimator(abc.ABC):
         if self.problem == "regression":
             return self.scale.back(scores)
         if scores.shape[1] > 1:
-            return scores.astype(np.float32)
+            return single(scores)
         outputs = np.zeros((len(scores), 2), dtype=np.float32)
-        outputs[:, 1] = scores[:, 0]
+        outputs[:, 1] = single(scores[:, 0])
         return outputs
 
     @abc.abstractmethod

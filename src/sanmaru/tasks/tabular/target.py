@@ -21,6 +21,7 @@ HEAVY_TAIL = 2.0
 Seoul flats have 3.3 and gain, of Californian districts 1.0 and lose (docs/decisions/tabular-models.md)."""
 _LARGEST = 700.0
 """exp of more overflows float64."""
+_LARGEST_SINGLE = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +42,16 @@ class Scale:
             values = np.exp(np.minimum(scores, _LARGEST)) - self.shift
         if values.shape[1] > 2:
             values = np.concatenate([values[:, :1], np.sort(values[:, 1:], axis=1)], axis=1)
-        return values.astype(np.float32)
+        return single(values)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `Scale(**values)` is equal."""
         return asdict(self)
+
+
+def single(values: np.ndarray) -> np.ndarray:
+    """Return float32 numbers; what is beyond their range becomes the largest one, not infinite."""
+    return np.minimum(np.maximum(values, -_LARGEST_SINGLE), _LARGEST_SINGLE).astype(np.float32)
 
 
 PLAIN = Scale()
