@@ -11,7 +11,7 @@ import pytest
 from sanmaru.errors import PackageError, RegistryError, RunError
 from sanmaru.project import Project
 from sanmaru.registry import models
-from sanmaru.registry.models import load_model, promote, register, resolve, rollback, versions
+from sanmaru.registry.models import load_model, promote, register, register_once, resolve, rollback, versions
 from sanmaru.registry.store import store_of
 
 
@@ -66,6 +66,30 @@ def test_an_altered_package_is_not_registered(project, run_maker):
         register(run)
     assert models.names(project) == []
     assert not [path for path in project.models_folder.iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("fails", ["append", "set_alias"])
+def test_what_a_crash_left_undone_of_a_registration_is_done(project, run_maker, monkeypatch, fails):
+    register(run_maker(project))
+    run, store = run_maker(project), store_of(project)
+    broken = store.log if fails == "append" else store
+    with monkeypatch.context() as patch:
+        patch.setattr(type(broken), fails, lambda *_, **__: (_ for _ in ()).throw(OSError("the power went")))
+        with pytest.raises(OSError, match="the power went"):
+            register_once(run)
+    assert store.aliases("houses") == {"dev": 1}
+    for _ in range(2):
+        version = register_once(run)
+        assert (version.version, version.run, version.aliases) == (2, run.id, ("dev",))
+    assert kinds(project) == [("register", 1, "dev"), ("register", 2, "dev")]
+
+
+def test_an_older_run_registered_before_keeps_its_version_and_takes_no_alias(project, run_maker):
+    first, second = run_maker(project), run_maker(project)
+    assert register_once(first).version == 1
+    register(second)
+    assert register_once(first).aliases == ()
+    assert store_of(project).aliases("houses") == {"dev": 2}
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b", "x" * 81, "it's"])

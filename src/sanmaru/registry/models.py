@@ -31,6 +31,7 @@ __all__ = [
     "open_version",
     "promote",
     "register",
+    "register_once",
     "resolve",
     "rollback",
     "versions",
@@ -94,10 +95,33 @@ def register(run: Run, name: str | None = None) -> Version:
             # The package stands before the version does, so that nobody finds a version without one.
             replace_folder(copied, store.folder(name, number))
         made = _create_version(store, name, number, tags, _mlflow_run(store, project, run))
-        previous = store.aliases(name).get(DEV)
-        store.log.append(kind="register", name=name, version=made, alias=DEV, previous=previous, why=f"run {run.id}")
-        store.set_alias(name, DEV, made)
+        _give_dev(store, name, made, run)
     return store.version(name, made)
+
+
+def register_once(run: Run, name: str | None = None) -> Version:
+    """Return the version of a run, registered now if it was not; what a crash left undone of that is done.
+
+    Raises:
+        RegistryError: as `register`.
+        PackageError: as `register`.
+    """
+    name = run.project.name if name is None else name
+    store = store_of(run.project)
+    with store.lock():
+        known = store.versions(name) if name in store.names() else []
+        made = next((one.version for one in known if one.run == run.id), None)
+        if made is not None and made == max(one.version for one in known) and store.aliases(name).get(DEV) != made:
+            _give_dev(store, name, made, run)
+    return register(run, name) if made is None else store.version(name, made)
+
+
+def _give_dev(store: Store, name: str, version: int, run: Run) -> None:
+    """Book a new version, if that was not done yet, and give it the alias `dev`."""
+    if not any(entry.kind == "register" and entry.version == version for entry in store.log.entries(name)):
+        previous = store.aliases(name).get(DEV)
+        store.log.append(kind="register", name=name, version=version, alias=DEV, previous=previous, why=f"run {run.id}")
+    store.set_alias(name, DEV, version)
 
 
 def promote(

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from sanmaru.project import Project
-    from sanmaru.registry.store import Version
 
 BASELINE = "seasonal-naive"
 
@@ -89,7 +88,7 @@ def _trained(
     """Train and register, or take up what an earlier attempt at this interval left."""
     from sanmaru.experiments.runs import Run
     from sanmaru.experiments.train import train
-    from sanmaru.registry.models import register
+    from sanmaru.registry.models import register_once
 
     kind = project.file.model.kind
     for one in known.values():
@@ -100,7 +99,7 @@ def _trained(
         run = begun[-1]
     else:
         run = train(project, resume=begun[-1].id if begun and (begun[-1].folder / "folds.json").is_file() else None)
-    version = _registered(project, run.id) or register(run)
+    version = register_once(run)
     targets = [name for name in project.file.data.target_names if name in rows.columns]
     return Trained(
         version=version.version,
@@ -110,17 +109,6 @@ def _trained(
         until=until,
         rows=rows.drop_nulls(targets[:1]).height,
     )
-
-
-def _registered(project: Project, run: str) -> Version | None:
-    """Return the version that an earlier attempt registered of a run."""
-    from sanmaru.errors import RegistryError
-    from sanmaru.registry.models import versions
-
-    try:
-        return next((one for one in versions(project, project.name) if one.run == run), None)
-    except RegistryError:
-        return None
 
 
 def _promote_first(project: Project, version: int) -> None:

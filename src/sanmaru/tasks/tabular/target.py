@@ -51,7 +51,7 @@ class Scale:
 
 def single(values: np.ndarray) -> np.ndarray:
     """Return float32 numbers; what is beyond their range becomes the largest one, not infinite."""
-    return np.minimum(np.maximum(values, -_LARGEST_SINGLE), _LARGEST_SINGLE).astype(np.float32)
+    return np.asarray(np.minimum(np.maximum(values, -_LARGEST_SINGLE), _LARGEST_SINGLE), dtype=np.float32)
 
 
 PLAIN = Scale()
