@@ -29,7 +29,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-IGNORED = ("*.part", "*.old", "*/*.part", "pipeline.db*", "logs/*", "sanmaru.yaml", "*.pyc", "mlflow.db*")
+IGNORED = ("*.part", "*.part/*", "*.old", "pipeline.db*", "logs/*", "sanmaru.yaml", "*.pyc", "mlflow.db*")
 """Files that need not be equal: what was left half-written under a name nobody reads, the ledger itself (compared by
 its rows), logs."""
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
