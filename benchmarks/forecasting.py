@@ -222,7 +222,7 @@ def anchor(table: pl.DataFrame, panel: Panel, origins: np.ndarray, first: int, o
 
 
 def autogluon(python: str, seconds: int, panel: Panel, origins: np.ndarray, first: int) -> Forecast:
-    """AutoGluon-TimeSeries, medium quality without pretrained models, in its own environment."""
+    """AutoGluon-TimeSeries, high quality without pretrained models, in its own environment."""
     with tempfile.TemporaryDirectory() as folder:
         np.savez(
             Path(folder) / "data.npz",

@@ -118,9 +118,12 @@ def register_once(run: Run, name: str | None = None) -> Version:
 
 def _give_dev(store: Store, name: str, version: int, run: Run) -> None:
     """Book a new version, if that was not done yet, and give it the alias `dev`."""
-    if not any(entry.kind == "register" and entry.version == version for entry in store.log.entries(name)):
+    why = f"run {run.id}"  # a number can come again after a version was deleted, a run cannot
+    if not any(
+        (entry.kind, entry.version, entry.why) == ("register", version, why) for entry in store.log.entries(name)
+    ):
         previous = store.aliases(name).get(DEV)
-        store.log.append(kind="register", name=name, version=version, alias=DEV, previous=previous, why=f"run {run.id}")
+        store.log.append(kind="register", name=name, version=version, alias=DEV, previous=previous, why=why)
     store.set_alias(name, DEV, version)
 
 

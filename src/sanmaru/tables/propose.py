@@ -276,15 +276,14 @@ class _Found:
 
     def _look_at_features(self) -> None:
         roles = {self.target, self.id, self.image, self.time, self.group}
-        features = [name for name in self.columns if name not in roles or (name == self.time and self.learn_time)]
-        looked_at = [] if self.image else [name for name in features if name not in roles]
+        looked_at = [] if self.image else [name for name in self.columns if name not in roles]
         self.remarks += remarks(self.columns, looked_at, self.target, classes=self.classes, test=self.test)
         self.drop = [remark.column for remark in self.remarks if remark.drop]
         for name in self.raw.table.columns:
             if name not in self.columns:
                 kind = self.raw.table[name].dtype
                 self.remarks.append(Remark(name, f"holds {kind}, not single values, and cannot be learned from", False))
-        if not self.image and not [name for name in features if name not in self.drop]:
+        if not self.image and not self.features():
             raise DataError(f"{self.path}: no column is left to learn {self.target!r} from.")
 
     def features(self) -> list[str]:
