@@ -16,6 +16,7 @@ from sanmaru.errors import ProjectFileError, UserError
 from sanmaru.serving import prediction_log
 from sanmaru.serving.app import create_app
 from sanmaru.serving.prediction_log import PREDICTIONS, PredictionLog, logged_forecasts
+from sanmaru.serving.run import ServeOptions, serve
 from sanmaru.serving.source import FolderSource
 
 ROW = {"age": 60, "hours": 50.5, "city": "Seoul", "member": True, "joined": "2015-05-01"}
@@ -106,6 +107,59 @@ def test_pictures_are_not_kept(pictures: Path, picture: Callable, tmp_path: Path
     (row,) = rows_of(f"sqlite:///{tmp_path}/log.db")
     assert row.input is None
     assert json.loads(row.answer)["light"] == "bright"
+
+
+def old_rows(url: str, model: str, days: list[float]) -> None:
+    engine = sa.create_engine(url)
+    filled = {"latency_ms": 1.0, "version": "1", "answer": "{}"}
+    rows = [
+        {**filled, "request": f"{model}-{number}", "place": place, "at": time.time() - 86_400 * age, "model": model}
+        for number, age in enumerate(days)
+        for place in range(2)
+    ]
+    with engine.begin() as connection:
+        connection.execute(PREDICTIONS.insert(), rows)
+    engine.dispose()
+
+
+def test_old_rows_of_the_served_model_are_deleted_in_pieces_and_others_stay(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_log, "DELETED_AT_ONCE", 3)
+    PredictionLog(database_url, tmp_path).stop()
+    old_rows(database_url, "income", [0.5, 29.9, 30.1, 31, 32, 33, 400])
+    old_rows(database_url, "price", [400])
+    kept_for_ever = PredictionLog(database_url, tmp_path, model="income")
+    assert kept_for_ever.delete_old() == 0
+    kept_for_ever.stop()
+    keeper = PredictionLog(database_url, tmp_path, keep_days=30, model="income")
+    assert keeper.delete_old() == 10
+    assert keeper.delete_old() == 0
+    assert keeper.deleted == 10
+    keeper.stop()
+    assert {(row.request, row.place) for row in rows_of(database_url)} == {
+        (request, place) for request in ("income-0", "income-1", "price-0") for place in range(2)
+    }
+
+
+def test_a_server_deletes_old_rows_when_it_starts_and_counts_them(
+    server: Callable, price: Path, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/log.db"
+    PredictionLog(url, tmp_path).stop()
+    old_rows(url, FolderSource(price).name, [1, 8])
+    service = server(str(price), "--log", url, "--log-days", "7")
+    service.wait_ready()
+    deadline = time.monotonic() + 20
+    while "sanmaru_log_deleted_total 2.0" not in httpx.get(service.url + "/metrics").text:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert len(rows_of(url)) == 2
+
+
+def test_days_without_a_log_are_refused(price: Path) -> None:
+    with pytest.raises(UserError, match="--log-days says how long the prediction log keeps its rows: give --log"):
+        serve(ServeOptions(name=str(price), log_days=30))
 
 
 def test_a_log_that_cannot_be_opened_is_told_before_serving(tmp_path: Path) -> None:

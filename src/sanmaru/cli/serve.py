@@ -30,6 +30,9 @@ def serve(
     log: Annotated[
         str | None, typer.Option(help="Database URL of the prediction log, such as sqlite:///predictions.db.")
     ] = None,
+    log_days: Annotated[
+        float | None, typer.Option(min=0.01, help="Delete rows of the prediction log after so many days; else never.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Start although the model is not registered yet.")] = False,
     project: Annotated[Path, typer.Option(help="Folder of the project whose registry is asked.")] = Path(),
 ) -> None:
@@ -39,7 +42,7 @@ def serve(
       sanmaru serve mask-18
       sanmaru serve mask-18 --alias staging --port 8001
       sanmaru serve runs/20261121-024500-brave-otter/package
-      sanmaru serve fine-dust --site published/forecast --log sqlite:///predictions.db
+      sanmaru serve fine-dust --site published/forecast --log sqlite:///predictions.db --log-days 90
       python -m sanmaru.serving.keys phone-app >> keys.txt && sanmaru serve mask-18 --keys keys.txt
     """
     # Requests hold few rows: to hand them to several threads and wait takes longer than to work on them, the more so
@@ -61,6 +64,7 @@ def serve(
         keys=keys,
         site=site,
         log=log,
+        log_days=log_days,
         settings=settings,
     )
     if keys is not None and host not in ("127.0.0.1", "localhost", "::1"):

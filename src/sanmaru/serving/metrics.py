@@ -120,6 +120,7 @@ class Metrics:
             "refused_versions": self.refused_versions,
             "logged": 0 if self.log is None else self.log.written,
             "log_dropped": 0 if self.log is None else self.log.dropped,
+            "log_deleted": 0 if self.log is None else self.log.deleted,
             "model": self.model,
             "queue": self.queue_length(),
         }
@@ -162,6 +163,7 @@ class _Collector:
             ("refused_versions", "Attempts to load a version that ended in a refusal."),
             ("logged", "Predictions written to the prediction log."),
             ("log_dropped", "Answered requests that the prediction log had no room for."),
+            ("log_deleted", "Predictions deleted from the prediction log for their age."),
         ):
             counter = CounterMetricFamily(f"sanmaru_{name}", help_text)
             counter.add_metric([], sum(snapshot[name] for snapshot in self.snapshots))

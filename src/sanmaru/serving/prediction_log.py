@@ -2,7 +2,8 @@
 truth once it is known.
 
 A request only puts its answer on a list; a thread of its own writes the list every second. Where the database is away
-the list grows up to a bound and is written when it is back; beyond the bound entries are dropped and counted.
+the list grows up to a bound and is written when it is back; beyond the bound entries are dropped and counted. Where
+rows are kept for so many days only, the same thread deletes the older ones.
 """
 
 from __future__ import annotations
@@ -55,6 +56,10 @@ pictures), `answer` the prediction as it was answered (JSON)."""
 
 MOST_BYTES = 64 * 2**20
 """Bodies and answers that may wait to be written, together."""
+OLD_EVERY_S = 3600.0
+"""Seconds between two looks for rows that are too old."""
+DELETED_AT_ONCE = 5_000
+"""Rows that one transaction deletes, about: a database is never held for long."""
 KEY = "--log"
 
 
@@ -77,15 +82,22 @@ class PredictionLog:
         url: SQLAlchemy URL of the database; the table is made where it is absent.
         folder: Where a relative SQLite file lies.
         every_s: Seconds between two writes.
+        keep_days: Rows of `model` older than so many days (of 24 hours, since their answer) are deleted, when the
+            thread starts and every hour after; none are where absent.
+        model: Name of the model that is served. Rows of others, which may have a server of their own with other days,
+            are left alone.
 
     Raises:
         UserError: when the URL is none or the database does not answer.
     """
 
-    def __init__(self, url: str, folder: Path, *, every_s: float = 1.0) -> None:
+    def __init__(
+        self, url: str, folder: Path, *, every_s: float = 1.0, keep_days: float | None = None, model: str = ""
+    ) -> None:
         self._engine = open_engine(url, folder, KEY)
         _TABLES.create_all(self._engine)
         self._every_s = every_s
+        self._keep_days, self._model = keep_days, model
         self._waiting: deque[Entry] = deque()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -95,6 +107,8 @@ class PredictionLog:
         """Predictions in the database."""
         self.dropped = 0
         """Requests that were answered and not logged, because the database was away for too long."""
+        self.deleted = 0
+        """Predictions that were deleted because of their age."""
 
     def start(self) -> None:
         """Start to write."""
@@ -149,8 +163,31 @@ class PredictionLog:
         self.written += len(rows)
         return len(rows)
 
+    def delete_old(self) -> int:
+        """Delete the rows that are older than `keep_days`, and return how many there were.
+
+        Several transactions, each short; after an error what is left is deleted the next time.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: when the database refuses.
+        """
+        if self._keep_days is None:
+            return 0
+        columns = PREDICTIONS.c
+        old = sa.and_(columns.model == self._model, columns.at < time.time() - 86_400 * self._keep_days)
+        # Rows of one request share their time, so a piece may be larger by one request.
+        oldest = sa.select(columns.at).where(old).order_by(columns.at).limit(1)
+        before = self.deleted
+        while True:
+            with self._engine.begin() as connection:
+                last = connection.scalar(oldest.offset(DELETED_AT_ONCE - 1))
+                piece = old if last is None else sa.and_(columns.model == self._model, columns.at <= last)
+                self.deleted += connection.execute(PREDICTIONS.delete().where(piece)).rowcount
+            if last is None:
+                return self.deleted - before
+
     def _run(self) -> None:
-        pause_s = self._every_s
+        pause_s, looked = self._every_s, -OLD_EVERY_S
         while True:
             stopping = self._stopping.wait(pause_s)
             try:
@@ -162,6 +199,12 @@ class PredictionLog:
                 pause_s = min(2 * pause_s, 30.0)
             if stopping:
                 return
+            if time.monotonic() - looked >= OLD_EVERY_S:
+                looked = time.monotonic()
+                try:
+                    self.delete_old()
+                except Exception as error:
+                    log.warning("old rows of the prediction log cannot be deleted, it is tried again: %s", error)
 
 
 def _rows(entry: Entry) -> list[dict[str, Any]]:

@@ -42,6 +42,8 @@ class ServeOptions:
     """Folder of a published forecast page."""
     log: str | None = None
     """URL of the database of the prediction log; a relative SQLite file lies in the project's folder."""
+    log_days: float | None = None
+    """Days after which the log's rows of this model are deleted; never where absent."""
     settings: Settings = field(default_factory=Settings)
     metrics_folder: Path | None = None
 
@@ -103,6 +105,8 @@ def serve(options: ServeOptions, *, wait: bool = False, announce: Callable[[], N
         Site(options.site)
     if options.log is not None:
         PredictionLog(options.log, options.project).stop()
+    elif options.log_days is not None:
+        raise UserError("--log-days says how long the prediction log keeps its rows: give --log with it.")
     if not wait:
         source.resolve()
     if announce is not None:
@@ -139,13 +143,17 @@ def app_from_environment() -> Service:
 
     options = ServeOptions.from_text(os.environ[ENVIRONMENT])
     logging.getLogger("sanmaru").setLevel(logging.INFO)
+    source = options.source()
+    keeper = None
+    if options.log is not None:
+        keeper = PredictionLog(options.log, options.project, keep_days=options.log_days, model=source.name)
     return create_app(
-        options.source(),
+        source,
         options.settings,
         Keys.from_environment(options.keys),
         metrics_folder=options.metrics_folder,
         site=None if options.site is None else Site(options.site),
-        prediction_log=None if options.log is None else PredictionLog(options.log, options.project),
+        prediction_log=keeper,
     )
 
 
