@@ -49,7 +49,7 @@ def test_rows_without_a_key_are_set_aside_and_bad_cells_become_missing() -> None
     table = _table(
         station=["a", None, "a", "a"],
         when=["2020-01-01 00:00", "2020-01-01 00:00", None, "2020-01-01 01:00"],
-        pm10=["3", "4", "5", "통신장애"],
+        pm10=["3", "4", "5", "통신불량"],
     )
     data = DataConfig(train="", series="station", time="when", target=("pm10",), types={"pm10": "number"})
     long = to_long(table, data, zone="Asia/Seoul")
@@ -57,7 +57,7 @@ def test_rows_without_a_key_are_set_aside_and_bad_cells_become_missing() -> None
     assert [one.row for one in long.quarantine.violations] == [1, 2]
     assert long.table["pm10"].to_list() == [3.0, None]
     assert long.counts == {"unreadable-cells": 1}
-    assert "통신장애" in long.notes[0]
+    assert "통신불량" in long.notes[0]
 
 
 def test_a_long_tables_own_names_are_taken_too() -> None:

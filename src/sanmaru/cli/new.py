@@ -15,7 +15,10 @@ def new(
     data: Annotated[
         Path, typer.Option("--data", help="Table (csv, tsv, parquet, jsonl) or folder with a sub-folder per class.")
     ],
-    target: Annotated[str | None, typer.Option("--target", help="Column to predict; guessed where left out.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="Column to predict, guessed where left out; several of --task forecasting."),
+    ] = None,
     test: Annotated[Path | None, typer.Option("--test", help="Rows to predict, in the same form.")] = None,
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder that the pictures' paths are relative to.")
@@ -37,7 +40,7 @@ def new(
     sanmaru new --data train.csv --target price
     sanmaru new --data photos/ --output photo-project
     sanmaru new --data train.csv --test test.csv --name churn
-    sanmaru new --data hourly.csv --task forecasting --target pm25 --zone Asia/Seoul
+    sanmaru new --data hourly.csv --task forecasting --target pm10 --target pm25 --zone Asia/Seoul
     """
     import json
 
@@ -55,14 +58,27 @@ def new(
 
         if test is not None or images is not None:
             raise ProjectFileError("--test and --images mean nothing to --task forecasting. Leave them out.")
-        proposal = propose_series(data, target=target, name=name, folder=output.resolve(), zone=zone, encoding=encoding)
+        proposal = propose_series(
+            data, targets=target or (), name=name, folder=output.resolve(), zone=zone, encoding=encoding
+        )
     elif task is not None:
         raise ProjectFileError(
             f"--task {task!r} cannot be asked for; other tasks are told from the data. Leave it out."
         )
     else:
+        if target is not None and len(target) > 1:
+            raise ProjectFileError(
+                f"--target is given {len(target)} times ({', '.join(target)}). Several columns are proposed for --task "
+                "forecasting; for other tasks give one, and list the others under data.target of the file it writes."
+            )
         proposal = propose(
-            data, target=target, test=test, images=images, name=name, folder=output.resolve(), encoding=encoding
+            data,
+            target=target[0] if target else None,
+            test=test,
+            images=images,
+            name=name,
+            folder=output.resolve(),
+            encoding=encoding,
         )
     Project.from_dict(output, proposal.content)  # refuses e.g. a name that cannot be one, before anything is written
     write_text(output / SCHEMA_NAME, json.dumps(json_schema(), indent=2) + "\n")

@@ -8,12 +8,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, field_validator, model_validator
 
 from sanmaru.config import Config
+from sanmaru.tables.config import INSTRUMENT_WORDS
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z가-힣][A-Za-z0-9가-힣_]*$")]
 SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,79}$")]
-MISSING = ("", "-", "NA", "NaN", "null", "통신장애", "점검및교정", "장비점검", "자료이상")
+MISSING = ("", "-", "NA", "NaN", "null", *INSTRUMENT_WORDS)
 """Texts that stand for no value: blanks, dashes, and what Korean stations write in place of one."""
 
 

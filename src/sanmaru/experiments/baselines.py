@@ -137,5 +137,6 @@ def verdict_on(found: Sequence[Against]) -> str | None:
     if not unbeaten:
         return None
     return (
-        f"a forecast that costs nothing does as well: {' and '.join(one.kind for one in unbeaten)} is not shown beaten"
+        f"a forecast that costs nothing does as well: {' and '.join(one.kind for one in unbeaten)} "
+        f"{'is' if len(unbeaten) == 1 else 'are'} not shown beaten"
     )

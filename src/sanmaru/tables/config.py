@@ -13,7 +13,12 @@ from sanmaru.tables.target_config import JointConfig, TargetConfig
 
 COLUMN_TYPES = ("number", "integer", "category", "text", "boolean", "date")
 MISSING_MARKERS = ("", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None", "?", "-")
-MISSING_WORDS = ("none", "NONE", ".", "--", "#N/A", "N.A.", "없음", "해당없음", "해당 없음", "미상", "결측")
+INSTRUMENT_WORDS = ("통신장애", "점검및교정", "장비점검", "자료이상")
+"""What AirKorea writes where an instrument gave no value: no connection, calibration, maintenance, faulty data."""
+MISSING_WORDS = (
+    *("none", "NONE", ".", "--", "#N/A", "N.A.", "없음", "해당없음", "해당 없음", "미상", "결측"),
+    *INSTRUMENT_WORDS,
+)
 """More texts that mean "no value" in a feature; a target may well have a class of that name."""
 
 

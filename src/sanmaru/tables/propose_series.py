@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ MOST_SERIES = 2000
 def propose_series(
     path: Path,
     *,
-    target: str | None = None,
+    targets: Sequence[str] = (),
     name: str | None = None,
     folder: Path | None = None,
     zone: str = "UTC",
@@ -43,14 +43,15 @@ def propose_series(
 
     Args:
         path: A table with a row per series and time.
-        target: Column to forecast; guessed where None.
+        targets: Columns to forecast; one is guessed where empty.
         name: Project name; made from the path where None.
         folder: Project folder, which paths in the file are relative to.
         zone: Time zone in which times without one were written.
         encoding: Of text files.
 
     Raises:
-        DataError: when the table cannot be read, or no column is a time or a number to forecast.
+        DataError: when the table cannot be read, no column is a time or a number to forecast, or a target is no
+            column, no number, or given twice.
     """
     path, folder = path.resolve(), (folder or Path.cwd()).resolve()
     raw = read_raw(path, encoding=encoding)
@@ -61,11 +62,11 @@ def propose_series(
     series = _series(raw, time, columns, taken, why)
     drop = [n for n, c in columns.items() if n not in taken and n.lower() in _NUMBERS and c.distinct == len(raw.table)]
     numbers = [n for n, c in columns.items() if c.is_number and n not in {*taken, *drop, series}]
-    chosen = _target(path, target, numbers, list(columns), why)
+    chosen = _targets(path, targets, numbers, list(columns), why)
     data: dict[str, Any] = {"time": time.columns[0] if len(time.columns) == 1 else list(time.columns)}
     if series is not None:
         data = {"series": series, **data}
-    data["target"] = chosen
+    data["target"] = chosen[0] if len(chosen) == 1 else chosen
     if drop:
         data["drop"] = drop
     long = to_long(raw, DataConfig(train="", **data), zone=zone)
@@ -166,24 +167,34 @@ def _series(
     return best[1]
 
 
-def _target(path: Path, target: str | None, numbers: list[str], names: list[str], why: dict[str, str]) -> str:
-    if target is not None:
+def _targets(
+    path: Path, targets: Sequence[str], numbers: list[str], names: list[str], why: dict[str, str]
+) -> list[str]:
+    for place, target in enumerate(targets):
         if target not in names:
             raise DataError(f"{path} has no column {target!r} (--target). {nearest(target, names)}")
+        if target not in numbers:
+            raise DataError(
+                f"the column {target!r} of {path} (--target) is no number to forecast, or tells times, series or rows "
+                f"apart. Numbers: {', '.join(numbers) or 'none'}."
+            )
+        if target in targets[:place]:
+            raise DataError(f"--target {target!r} is given twice. Give it once.")
+    if targets:
         why["data.target"] = "As asked for."
-        return target
+        return list(targets)
     if not numbers:
         raise DataError(f"no column of {path} holds numbers to forecast. Columns: {', '.join(names)}.")
     lower = {name.lower(): name for name in reversed(numbers)}
     guess = next((lower[word] for word in _TARGETS if word in lower), numbers[0])
     why["data.target"] = "Guessed. Is it? Else name it here; several may be forecast at once: [pm10, pm25]."
-    return guess
+    return [guess]
 
 
 def _summary(content: Mapping[str, Any], long: Long, every: str) -> tuple[tuple[str, str], ...]:
-    data, time = content["data"], content["data"]["time"]
+    data, time, target = content["data"], content["data"]["time"], content["data"]["target"]
     return (
-        ("target", data["target"]),
+        ("target", target if isinstance(target, str) else ", ".join(target)),
         ("task", "forecasting"),
         ("series", f"{data.get('series', 'one')}: {long.table['series'].n_unique():,}"),
         ("time", f"{time if isinstance(time, str) else ', '.join(time)}, steps of {every}"),
