@@ -113,6 +113,7 @@ def test_the_naive_forecasts_are_judged_beside_and_reported(runs: tuple[Run, Run
     # The same windows, the same forecast: the baseline of one run is the model of the other.
     assert beside["value"] == pytest.approx(seasonal.score().value)
     html = (persistence.folder / "report.html").read_text()
+    assert "forecast of pm10" in html
     assert "The model is not shown to beat seasonal-naive" in html
     for title in ("Beside naive forecasts", "What was scored", "Quantiles and bands", "Some forecasts"):
         assert title in html

@@ -43,7 +43,8 @@ def result_section(run: Run, task: Task, details: Sequence[Mapping[str, Any]]) -
         )
     if run.package_folder.is_dir():
         n_bytes = sum(path.stat().st_size for path in run.package_folder.rglob("*") if path.is_file())
-        tiles.append(("Model package", size(n_bytes), f"{task.outputs[0].kind} of {task.outputs[0].name}"))
+        what = "forecast" if file.task == "forecasting" else task.outputs[0].kind
+        tiles.append(("Model package", size(n_bytes), f"{what} of {', '.join(one.name for one in task.outputs)}"))
     honest = [float(one["honest_fraction"]) for one in details if one.get("honest_fraction") is not None]
     if honest:
         tiles.append(("Honest fraction", percent(median(honest)), "of training time is the bare step"))
