@@ -108,3 +108,16 @@ def test_times_are_in_the_unit_that_people_choose(seconds: float, text: str) -> 
 @pytest.mark.parametrize(("n_bytes", "text"), [(900, "900 B"), (1500, "1.5 kB"), (2e6, "2.0 MB"), (3.2e9, "3.2 GB")])
 def test_sizes_are_in_the_unit_that_people_choose(n_bytes: float, text: str) -> None:
     assert command.size(n_bytes) == text
+
+
+def test_of_long_lists_only_what_not_all_have_is_shown(found, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    many = [f"marker-{number}" for number in range(20)]
+    parameters = ({"missing": [*many, "통신장애"]}, {"missing": many}, {"missing": many[::-1], "few": ["a", "b"]})
+    entries = tuple(replace(one, parameters=own) for one, own in zip(found.entries, parameters, strict=True))
+    command._print(replace(found, entries=entries), [])
+    text = capsys.readouterr().out
+    assert "missing=[…, '통신장애']" in text
+    assert text.count("missing=[…]") == 2
+    assert "few=['a', 'b']" in text
+    assert "marker-" not in text

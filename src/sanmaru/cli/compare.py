@@ -12,6 +12,9 @@ import typer
 if TYPE_CHECKING:
     from sanmaru.experiments.compare import Comparison, Entry
 
+LONG = 8
+"""Values of a list, above which only those are shown that not all runs have."""
+
 
 def compare(
     runs: Annotated[
@@ -70,7 +73,7 @@ def _print(found: Comparison, ids: Sequence[str]) -> None:
             _score(entry),
             duration(entry.seconds),
             size(entry.size_bytes),
-            escape(_differs(entry)),
+            escape(_differs(entry, found.entries)),
         ]
         table.add_row(*cells[: len(table.columns)], style="dim" if entry.incomparable else "")
     console.print(table)
@@ -78,7 +81,7 @@ def _print(found: Comparison, ids: Sequence[str]) -> None:
         console.print("\nwhat differs")
         for entry in found.entries:
             if entry.parameters:
-                console.print(Text(f"  {shortened(entry.run, ids)}: {_differs(entry)}"))
+                console.print(Text(f"  {shortened(entry.run, ids)}: {_differs(entry, found.entries)}"))
     for entry in found.entries:
         if entry.incomparable:
             text = f"* {entry.run} is not comparable with the others: {entry.incomparable}"
@@ -160,8 +163,17 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:.1f} GB"
 
 
-def _differs(entry: Entry) -> str:
-    return " ".join(f"{key}={value}" for key, value in entry.parameters.items())
+def _differs(entry: Entry, entries: Sequence[Entry]) -> str:
+    """The entry's own values; of long lists only what not all entries have."""
+    words = []
+    for key, value in entry.parameters.items():
+        shown = value
+        if isinstance(value, list | tuple) and len(value) > LONG:
+            others = [one.parameters[key] for one in entries if isinstance(one.parameters.get(key), list | tuple)]
+            own = [one for one in value if not all(one in other for other in others)]
+            shown = f"[{', '.join(['…', *map(repr, own)])}]" if len(own) < len(value) else value
+        words.append(f"{key}={shown}")
+    return " ".join(words)
 
 
 def _score(entry: Entry) -> str:
