@@ -64,6 +64,25 @@ def test_a_target_that_cannot_be_forecast_is_named(hours: Path, targets: list[st
         propose_series(hours, targets=targets)
 
 
+def test_what_never_varies_is_static_or_dropped_and_a_calendars_columns_are_named(hours: Path) -> None:
+    table = pl.read_csv(hours).with_columns(
+        altitude=pl.when(pl.col("station") == "north").then(38.0).otherwise(None),
+        zone_name=pl.col("station").replace({"north": "hill", "south": "harbour"}),
+        country=pl.lit("KR"),
+        is_holiday=pl.col("when").str.starts_with("2026-01-01"),
+    )
+    table = table.with_columns(altitude=pl.when(pl.col("station") == "south").then(5.5).otherwise("altitude"))
+    table.with_columns(altitude=pl.when(pl.col("wind") == "N").then("altitude")).write_csv(hours)  # gaps do not vary
+    proposal = propose_series(hours, targets=["pm10"])
+    data = proposal.content["data"]
+    assert data["static"] == ["altitude", "zone_name"]
+    assert data["drop"] == ["country"]
+    assert [(one.column, one.text) for one in proposal.remarks if one.drop] == [
+        ("country", "has one value in all rows")
+    ]
+    assert proposal.why["data.known"].endswith("By their names perhaps: is_holiday.")
+
+
 @pytest.mark.parametrize(
     ("file", "targets", "time", "series", "every"),
     [
@@ -81,5 +100,5 @@ def test_real_tables_are_recognised(
     data = content["data"]
     assert (data["time"], data.get("series"), content["forecast"]["every"]) == (time, series, every)
     assert data["target"] == (targets[0] if len(targets) == 1 else targets)
-    if "air-beijing" in file:
-        assert data["drop"] == ["No"]
+    assert data.get("drop") == (["No"] if "air-beijing" in file else None)
+    assert data.get("static") == (["lat", "lon", "DEM", "Slope"] if "ldaps" in file else None)

@@ -26,6 +26,19 @@ _SIZES = (
     {"minute", "min", "분"},
 )
 _TARGETS = ("target", "y", "value", "pm2.5", "pm25", "pm10", "demand", "load", "sales", "temperature", "temp")
+_CALENDAR = (
+    "holiday",
+    "휴일",
+    "season",
+    "계절",
+    "weekday",
+    "weekend",
+    "요일",
+    "주말",
+    "workingday",
+    "working day",
+    "school",
+)
 _NUMBERS = ("id", "no", "idx", "index", "row", "순번")
 MOST_SERIES = 2000
 
@@ -67,15 +80,23 @@ def propose_series(
     if series is not None:
         data = {"series": series, **data}
     data["target"] = chosen[0] if len(chosen) == 1 else chosen
-    if drop:
-        data["drop"] = drop
     long = to_long(raw, DataConfig(train="", **data), zone=zone)
     every = find_every(long.table["series"], long.table["time"], zone)
+    constant, static = _unvarying(long, chosen)
+    drop += constant
+    if drop:
+        data["drop"] = drop
+    if static:
+        data["static"] = static
+        why["data.static"] = "One value for each series, whatever the time."
     why["data.time"] += f" From {long.table['time'].min()!s:.16} to {long.table['time'].max()!s:.16} UTC."
     why["data.known"] = (
         "Columns whose values are known before their time (holidays, a weather forecast) go here; all other columns "
         "are shown to the model up to the origin only."
     )
+    calendar = [name for name in columns if name not in {*taken, *drop, *static} and _of_calendar(name)]
+    if calendar:
+        why["data.known"] += f" By their names perhaps: {', '.join(calendar)}."
     why["forecast.zone"] = "Times without a zone were written in this one, and days begin in it. Is it yours?"
     why["forecast.every"] = "The most frequent distance from one row of a series to the next."
     why["forecast.horizon"] = "Steps forecast. Lookback and season follow the steps unless they are given."
@@ -101,7 +122,10 @@ def propose_series(
         "model": {"kind": "lightgbm"},
         "metric": "mae",
     }
-    dropped = [Remark(column, "numbers the rows", drop=True) for column in drop]
+    dropped = [
+        Remark(column, "has one value in all rows" if column in constant else "numbers the rows", drop=True)
+        for column in drop
+    ]
     looked = [Remark(note.split("'")[1] if "'" in note else ONE_SERIES, note, drop=False) for note in long.notes[:5]]
     return Proposal(
         content=content,
@@ -189,6 +213,23 @@ def _targets(
     guess = next((lower[word] for word in _TARGETS if word in lower), numbers[0])
     why["data.target"] = "Guessed. Is it? Else name it here; several may be forecast at once: [pm10, pm25]."
     return [guess]
+
+
+def _unvarying(long: Long, targets: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Columns with one value in all rows, and those with one value in each series."""
+    names = [column.name for column in long.columns if column.name not in targets]
+    if not names or long.table.is_empty():
+        return [], []
+    distinct = pl.col(names).drop_nulls().n_unique()
+    whole = long.table.select(distinct).row(0, named=True)
+    most = long.table.group_by("series").agg(distinct).select(pl.col(names).max()).row(0, named=True)
+    constant = [name for name in names if whole[name] <= 1]
+    return constant, [name for name in names if whole[name] > 1 and most[name] <= 1]
+
+
+def _of_calendar(name: str) -> bool:
+    lower = name.lower().replace("_", " ")
+    return any(word in lower for word in _CALENDAR)
 
 
 def _summary(content: Mapping[str, Any], long: Long, every: str) -> tuple[tuple[str, str], ...]:
