@@ -26,6 +26,8 @@ from sanmaru.html.numbers import NOTHING, short
 
 SHORT = 24
 """Cells of at most so many characters are not broken into lines."""
+LONG_VALUE = 9
+"""Values of tiles of more characters, such as dates, are set smaller, or they would break at a hyphen."""
 SEVERITY = {"problem": "Problem", "warning": "Warning", "info": "Note"}
 """Severity -> the word beside its icon, worst first."""
 
@@ -113,7 +115,8 @@ def _tiles(block: Tiles) -> str:
     for position, (label, value, small) in enumerate(block.tiles):
         classes = "tile hero" if block.hero and position == 0 else "tile"
         note = f'<span class="small">{escape(small)}</span>' if small else ""
-        parts.append(f'<div class="{classes}"><dt>{escape(label)}</dt><dd><b>{escape(value)}</b>{note}</dd></div>')
+        bold = '<b class="long">' if len(value) > LONG_VALUE else "<b>"
+        parts.append(f'<div class="{classes}"><dt>{escape(label)}</dt><dd>{bold}{escape(value)}</b>{note}</dd></div>')
     return f'<dl class="tiles">{"".join(parts)}</dl>'
 
 
