@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sanmaru.tasks.base import FitContext
 from sanmaru.tasks.forecasting.config import LightGBMForecastConfig
 from sanmaru.tasks.forecasting.grow import Sample, grow, put_in_bins
 from sanmaru.tasks.forecasting.task import Forecasting
+from sanmaru.tasks.forecasting.trees import _Prepared
 from sanmaru.tasks.forecasting.windows import Panel, WindowLayout
 from sanmaru.training.config import TrainConfig
 
@@ -56,6 +58,32 @@ def test_trees_follow_a_step_whatever_they_start_from(strategy: str, start: str,
     # The next step is told by w at the origin; not to know it is 5 off, as later steps are.
     assert np.abs(said[:, 0, 0] - truth[:, 0]).mean() < 4
     assert 4 < np.abs(said[:, 2, 0] - truth[:, 2]).mean() < 6.5
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_each_target_is_told_how_far_its_own_value_at_the_origin_is_from_the_start(pooled: bool) -> None:
+    base = np.arange(12, dtype=np.float32).reshape(3, 4)
+    steps = np.zeros((3, 2, 1), dtype=np.float32)
+    start = np.random.default_rng(0).random((3, 2, 2), dtype=np.float32)
+    windows, ahead = np.array([2, 0]), np.array([1, 0])
+    prepared = _Prepared(base, steps, start, start, origin=(1, 3))
+    for target, column in ((0, 1), (1, 3)):
+        told = prepared.matrix(target, windows, ahead, pooled)[:, 6]
+        np.testing.assert_array_equal(told, base[windows, column] - start[windows, ahead, target])
+    plain = _Prepared(base, steps, start, start).matrix(0, windows, ahead, pooled)
+    assert plain.shape == (2, 7 if pooled else 6)
+
+
+def test_trees_saved_before_that_was_told_are_opened_without_it(tmp_path: Path) -> None:
+    model = _fit(tmp_path, start="last", trees=5)
+    model.save(tmp_path / "model")
+    file = tmp_path / "model" / "estimator.json"
+    content = json.loads(file.read_text())
+    assert content.pop("origin") == []
+    file.write_text(json.dumps(content))
+    again = type(model).load(model.task, tmp_path / "model")
+    held = _windows(460, 470)
+    np.testing.assert_array_equal(again.forward(again.encode(held)), model.forward(model.encode(held)))
 
 
 def test_the_number_of_trees_is_chosen_and_grown_again_on_all_rows(tmp_path: Path) -> None:

@@ -2,14 +2,16 @@
 
 `pooled` grows one model for all steps: a row is a window and a step, the number of the step among its features, and of
 each window a few steps drawn at random, for neighbouring windows are nearly alike. `per-step` grows one model for each
-step. Trees correct a start: by default what a ridge regression says, in training what it says of blocks of time that
-it was not learned from, or the trees would meet better starts in training than ever after. What is left to correct is
-divided by its spread at each step, so that far steps, which miss by more, do not drown near ones in a pooled model.
+step. Trees correct a start: by default what a ridge regression says, in training what it says of blocks of time that it
+was not learned from, or the trees would meet better starts in training than ever after. They are told how far the value
+at the origin is from that start: near steps hang on the difference, and trees are slow to learn one. What is left to
+correct is divided by its spread at each step, so that far steps, which miss by more, do not drown near ones in a pooled
+model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +51,12 @@ class _Prepared:
         steps: (n, horizon, S).
         truth: (n, horizon, targets).
         start: What the trees correct, the same shape.
+        origin: For each target the column of `base` with its value at the origin, whose distance from the start is a
+            feature; it is none where empty.
     """
 
-    def __init__(self, base: Floats, steps: Floats, truth: Floats, start: Floats) -> None:
-        self.base, self.steps, self.truth, self.start = base, steps, truth, start
+    def __init__(self, base: Floats, steps: Floats, truth: Floats, start: Floats, origin: Sequence[int] = ()) -> None:
+        self.base, self.steps, self.truth, self.start, self.origin = base, steps, truth, start, origin
 
     def spreads(self) -> Floats:
         """Standard deviation of what is left to correct, float32 (horizon, targets); 1 where nothing varies."""
@@ -74,7 +78,10 @@ class _Prepared:
 
     def matrix(self, target: int, windows: NDArray[np.int64], steps: NDArray[np.int64], pooled: bool) -> Floats:
         """Return features float32 (rows, width) of (window, step) pairs."""
-        parts = [self.base[windows], self.steps[windows, steps], self.start[windows, steps, target][:, None]]
+        start = self.start[windows, steps, target]
+        parts = [self.base[windows], self.steps[windows, steps], start[:, None]]
+        if self.origin:
+            parts.append((self.base[windows, self.origin[target]] - start)[:, None])
         if pooled:
             parts.append((steps + 1).astype(np.float32)[:, None])
         return np.concatenate(parts, axis=1)
@@ -100,6 +107,10 @@ class Trees(BaseForecaster):
         both = together(train, given, self.train)
         self._ridge: Ridge | None = None
         self._bands: Bands | None = None
+        self._origin: tuple[int, ...] = ()
+        if self.config.start == "ridge":  # of the others it is the start itself, or nothing new
+            names = Features(self.layout).base_names
+            self._origin = tuple(names.index(target) for target in self.layout.targets)
         pooled = self.config.strategy == "pooled"
         per_window = min(self.config.steps_per_window, self.layout.horizon) if pooled else 1
         most = max(1, self.config.most_rows // per_window)
@@ -141,7 +152,7 @@ class Trees(BaseForecaster):
             windows = array[first : first + BLOCK]
             steps = [features.step(windows, step + 1) for step in range(self.layout.horizon)]
             start = self._start(windows)
-            prepared = _Prepared(features.base(windows), np.stack(steps, axis=1), start, start)
+            prepared = _Prepared(features.base(windows), np.stack(steps, axis=1), start, start, self._origin)
             found = self._correct(prepared)
             if self._bands is not None:
                 found[..., 1:] = self._bands.around(found[..., 0])
@@ -159,7 +170,7 @@ class Trees(BaseForecaster):
             start = self._ridge.learn(table, context)
         else:
             start = np.concatenate([self._start(windows) for windows, _ in self.batches(table)])
-        prepared = _Prepared(base, steps, truth, start)
+        prepared = _Prepared(base, steps, truth, start, self._origin)
         if learn:
             self._spreads = prepared.spreads()
         return prepared
@@ -259,7 +270,8 @@ class Trees(BaseForecaster):
         from sanmaru.tasks.tabular.native import load_forest
 
         features = Features(self.layout)
-        width = len(features.base_names) + len(features.step_names) + (2 if self.config.strategy == "pooled" else 1)
+        width = len(features.base_names) + len(features.step_names) + 1
+        width += (1 if self.config.strategy == "pooled" else 0) + (1 if self._origin else 0)
         self._forests: dict[str, Forest] = {name: load_forest(text, width) for name, text in self._texts.items()}
 
     def _save(self, folder: Path) -> dict[str, Any]:
@@ -270,7 +282,12 @@ class Trees(BaseForecaster):
             self._ridge.save(folder / "start")
         if self._bands is not None:
             write_json(folder / "bands.json", {name: one.tolist() for name, one in self._bands.arrays().items()})
-        return {"boosters": list(self._texts), "typical": self._typical.tolist(), "spreads": self._spreads.tolist()}
+        return {
+            "boosters": list(self._texts),
+            "typical": self._typical.tolist(),
+            "spreads": self._spreads.tolist(),
+            "origin": list(self._origin),
+        }
 
     def _restore(self, folder: Path, content: Mapping[str, Any]) -> None:
         from sanmaru.files import read_json
@@ -278,6 +295,7 @@ class Trees(BaseForecaster):
         self._texts = {name: (folder / f"trees-{name}.txt").read_text("utf-8") for name in content["boosters"]}
         self._typical = np.asarray(content["typical"], dtype=np.float32)
         self._spreads = np.asarray(content["spreads"], dtype=np.float32)
+        self._origin = tuple(content.get("origin", ()))  # packages from before it have none
         self._ridge = Ridge.load(self.task, folder / "start") if self.config.start == "ridge" else None
         self._bands = None
         if self.config.bands == "errors":
