@@ -75,7 +75,7 @@ def collected(folder: Path, name: str) -> list[str]:
 def stride(usual: int) -> int:
     """Kill at every so many writes; SANMARU_CRASH_STRIDE=1 tries all of them.
 
-    That takes a quarter of an hour for the hourly steps and most of an hour for a training.
+    That takes a quarter of an hour for the hourly steps and half an hour for a training, on one core.
     """
     return int(os.environ.get("SANMARU_CRASH_STRIDE", usual))
 
