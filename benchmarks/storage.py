@@ -401,10 +401,10 @@ def two_writers(url: str, folder: Path, rows: Path) -> str:
     store = open_store(url, folder)
     before = store.read_table()
     processes = [child(WRITING, url, folder, rows, start) for start in (0, 20)]
-    failed = [process.communicate()[1].decode().strip().splitlines()[-1:] for process in processes]
+    said = [process.communicate()[1].decode().strip().splitlines() for process in processes]
     got = store.read_table() - before
     store.close()
-    errors = [line[0][:80] for line in failed if line]
+    errors = [next((line for line in lines if "Error" in line), lines[-1])[-80:] for lines in said if lines]
     return f"{got} of 20 rows" + (f"; {errors[0]}" if errors else "")
 
 
@@ -632,8 +632,8 @@ def main() -> None:
 def tables(times: dict[str, dict[str, float | str]], failures: dict[str, dict[str, str]], server: str) -> str:
     """Milliseconds (bytes in MB) with the ratio to the folder's, then what failed."""
     lines = [
-        f"Python {platform.python_version()}, {os.cpu_count()} cores that other work kept busy; S3 is {server} on the "
-        "same machine. Milliseconds, in brackets times the folder's.",
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end; S3 is "
+        f"{server} on the same machine. Milliseconds, in brackets times the folder's.",
         "",
         f"| what | {' | '.join(times)} |",
         f"| --- |{' ---: |' * len(times)}",

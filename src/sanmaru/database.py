@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import random
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from sanmaru.errors import ProjectFileError, UserError
+
+R = TypeVar("R")
+CONFLICTS = frozenset({"40001", "40p01", "1213"})
+"""Codes of transactions that were in each other's way: PostgreSQL's serialisation and deadlock, MySQL's deadlock."""
+TRIES = 6
 
 
 def open_engine(url: str, folder: Path, key: str = "pipeline.ledger") -> sa.Engine:
@@ -48,6 +56,35 @@ def open_engine(url: str, folder: Path, key: str = "pipeline.ledger") -> sa.Engi
         shown = parsed.render_as_string(hide_password=True)
         raise UserError(f"the database {shown} ({key}) does not answer: {error.orig}") from error
     return engine
+
+
+def in_transaction(engine: sa.Engine, change: Callable[[sa.Connection], R]) -> R:
+    """Return what `change` returns, in a transaction that is begun again where another one was in its way.
+
+    Of two transactions that wait for each other PostgreSQL, MySQL and MariaDB end one, with an error that asks for it
+    to be done again. `change` may therefore be called up to `TRIES` times, each with nothing of the time before done.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: any other error, and a conflict that came every time.
+    """
+    for left in range(TRIES - 1, -1, -1):
+        try:
+            with engine.begin() as connection:
+                return change(connection)
+        except sa.exc.DBAPIError as error:
+            if not left or not driver_codes(error) & CONFLICTS:
+                raise
+            time.sleep(random.uniform(0.01, 0.1))
+    raise AssertionError
+
+
+def driver_codes(error: sa.exc.DBAPIError) -> set[str]:
+    """Return what the driver says of the kind of error: PostgreSQL's SQLSTATE in lower case, or MySQL's number."""
+    arguments = getattr(error.orig, "args", ())
+    first = arguments[0] if arguments else None
+    # psycopg has an attribute, pg8000 the C field of a message, MySQL's drivers a number before the text.
+    found = (getattr(error.orig, "sqlstate", None), first.get("C") if isinstance(first, dict) else first)
+    return {str(code).lower() for code in found if isinstance(code, str | int)}
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -1,6 +1,7 @@
 """Forecasts in each database: written twice they are there once, with equal numbers, all of them or none."""
 
 import math
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -100,6 +101,38 @@ def test_a_failure_in_the_middle_changes_nothing(engine):
     sa.event.remove(engine, "after_cursor_execute", fail)
     found = read(engine)
     assert found["pm10"].to_list() == old.sort("series", "horizon")["pm10"].to_list()
+
+
+def test_two_writers_of_the_same_rows_in_other_orders_both_end(database_url, tmp_path):
+    written = forecast(25, 24)
+    begin, errors = threading.Barrier(2), []
+
+    def write(rows: pl.DataFrame, version: str) -> None:
+        own = open_engine(database_url, tmp_path)
+        try:
+            begin.wait(20)
+            for hour in range(10):
+                moved = rows.with_columns(pl.col("origin", "time") + timedelta(hours=hour))
+                upsert_forecasts(own, moved, model="m", version=version)
+        except Exception as error:
+            errors.append(error)
+        finally:
+            own.dispose()
+
+    threads = [
+        threading.Thread(target=write, args=arguments) for arguments in ((written, "1"), (written.reverse(), "2"))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert errors == []
+    engine = open_engine(database_url, tmp_path)
+    found = read(engine)
+    engine.dispose()
+    assert len(found) == 10 * len(written)
+    # Each forecast is wholly one writer's or the other's.
+    assert found.group_by("origin").agg(pl.col("version").n_unique())["version"].to_list() == [1] * 10
 
 
 def test_twenty_five_districts_take_well_under_a_second(engine):

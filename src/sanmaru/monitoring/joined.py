@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from sanmaru.database import in_transaction
 from sanmaru.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -101,8 +103,8 @@ class JoinedLog:
         done = Joined()
         for target in targets:
             rows = _prediction_rows(table, target)
-            with self.engine.begin() as connection:
-                done = _sum(done, self._write_predictions(connection, target, rows))
+            written = in_transaction(self.engine, partial(self._write_predictions, target=target, rows=rows))
+            done = _sum(done, written)
         return done
 
     def add_truth(self, table: pl.DataFrame, targets: Iterable[str]) -> Joined:
@@ -118,8 +120,8 @@ class JoinedLog:
         done = Joined()
         for target in targets:
             rows = [row for row in _truth_rows(table, target) if row["value"] is not None or row["label"] is not None]
-            with self.engine.begin() as connection:
-                done = _sum(done, self._write_truth(connection, target, rows))
+            written = in_transaction(self.engine, partial(self._write_truth, target=target, rows=rows))
+            done = _sum(done, written)
         return done
 
     def counts(self, target: str) -> dict[str, int]:

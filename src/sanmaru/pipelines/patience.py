@@ -10,18 +10,20 @@ import functools
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 import sqlalchemy as sa
 
+from sanmaru.database import CONFLICTS, driver_codes
 from sanmaru.errors import UserError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 10.0
 _SQLITE = ("locked", "busy", "full", "disk i/o", "unable to open")
-_SERVER = ("57p01", "57p02", "57p03", "40001", "40p01", "08006", "08001", "08003")
-"""PostgreSQL: shutting down, crashed, starting, serialisation, deadlock, connection lost."""
+_SERVER = {"57p01", "57p02", "57p03", "08006", "08001", "08003", "1040", "1053", "1205", "1114", "3024", *CONFLICTS}
+"""PostgreSQL: shutting down, crashed, starting, connection lost; MySQL: too many connections, shutting down, lock
+timeout, table full, statement timeout; and transactions in each other's way."""
 
 
 class StoppedError(UserError):
@@ -104,26 +106,11 @@ def passes(error: sa.exc.DBAPIError | ConnectionError) -> bool:
         return isinstance(error, sa.exc.OperationalError) and any(word in text for word in _SQLITE)
     if error.connection_invalidated or isinstance(error, sa.exc.InterfaceError):
         return True
-    codes = {str(value).lower() for value in _codes(error.orig)}
-    return bool(codes & set(_SERVER)) or _mysql_passes(error)
+    codes = driver_codes(error)
+    # MySQL's 20xx: there is no connection. An SQLSTATE has five characters.
+    return bool(codes & _SERVER) or any(len(code) == 4 and code.startswith("20") for code in codes)
 
 
 def _first_line(error: sa.exc.DBAPIError | ConnectionError) -> str:
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
     return (str(cause).strip() or type(cause).__name__).splitlines()[0]
-
-
-def _codes(error: Any) -> list[Any]:
-    """What a driver says of the kind of error: psycopg's attribute, or the C field of pg8000's message."""
-    found = [getattr(error, "sqlstate", None)]
-    first = error.args[0] if getattr(error, "args", ()) else None
-    if isinstance(first, dict):
-        found.append(first.get("C"))
-    return found
-
-
-def _mysql_passes(error: sa.exc.DBAPIError) -> bool:
-    args = getattr(error.orig, "args", ())
-    number = args[0] if args and isinstance(args[0], int) else 0
-    # Too many connections, shutting down, lock timeout, deadlock, table full; 20xx: no connection.
-    return number in (1040, 1053, 1205, 1213, 1114, 3024) or 2000 <= number < 2100

@@ -15,6 +15,7 @@ import orjson
 import polars as pl
 import sqlalchemy as sa
 
+from sanmaru.database import in_transaction
 from sanmaru.errors import DataError
 
 KEYS = ("model", "series", "origin", "horizon")
@@ -47,9 +48,8 @@ def upsert_forecasts(
         return 0
     target = _table(table, list(names.values()))
     _make(engine, target)
-    rows = frame.rename(names).to_dicts()
-    with engine.begin() as connection:
-        _write(connection, target, rows)
+    rows = frame.rename(names).sort(KEYS).to_dicts()  # so that two writers of the same rows lock them in one order
+    in_transaction(engine, lambda connection: _write(connection, target, rows))
     return len(rows)
 
 
