@@ -22,7 +22,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-from sanmaru.database import open_engine
+from sanmaru.database import in_transaction, open_engine
 from sanmaru.serving.errors import RequestError
 
 if TYPE_CHECKING:
@@ -177,14 +177,17 @@ class PredictionLog:
         old = sa.and_(columns.model == self._model, columns.at < time.time() - 86_400 * self._keep_days)
         # Rows of one request share their time, so a piece may be larger by one request.
         oldest = sa.select(columns.at).where(old).order_by(columns.at).limit(1)
-        before = self.deleted
-        while True:
-            with self._engine.begin() as connection:
-                last = connection.scalar(oldest.offset(DELETED_AT_ONCE - 1))
-                piece = old if last is None else sa.and_(columns.model == self._model, columns.at <= last)
-                self.deleted += connection.execute(PREDICTIONS.delete().where(piece)).rowcount
-            if last is None:
-                return self.deleted - before
+        before, more = self.deleted, True
+
+        def delete_some(connection: sa.Connection) -> tuple[bool, int]:
+            last = connection.scalar(oldest.offset(DELETED_AT_ONCE - 1))
+            piece = old if last is None else sa.and_(columns.model == self._model, columns.at <= last)
+            return last is not None, connection.execute(PREDICTIONS.delete().where(piece)).rowcount
+
+        while more:
+            more, deleted = in_transaction(self._engine, delete_some)
+            self.deleted += deleted
+        return self.deleted - before
 
     def _run(self) -> None:
         pause_s, looked = self._every_s, -OLD_EVERY_S
