@@ -11,10 +11,13 @@ part. The test is for one run, without `--tune`.
 
 The anchor is what people write first: LightGBM with its defaults, one model for each hour, fed with the last 24 hours,
 the weather at the origin and the clock. It is there three times: learning from the same list of origins that it is
-judged on, one every 24 hours; from every hour, which gives it 24 times the rows; and so with absolute errors.
-`--autogluon` names a Python that has autogluon.timeseries (in an environment
-of its own); it gets the same history, covariates included, and the time that `--autogluon-s` gives it. Its pretrained
-models are left out, for they would have to be downloaded.
+judged on, one every 24 hours; from every hour, which gives it 24 times the rows; and so with absolute errors. `--mark`
+makes only the last value's figures for origins at each hour of the day, gaps filled by the value before, and the
+anchor's, learned either way: from these has to be told how the mark that was to be beaten was learned.
+
+`--autogluon` names a Python that has autogluon.timeseries (in an environment of its own); it gets the same history,
+covariates included, and the time that `--autogluon-s` gives it. Its pretrained models are left out, for they would have
+to be downloaded.
 
 Data: air-beijing of ../shared/data (or SANMARU_DATA).
 """
@@ -100,6 +103,7 @@ class Forecast:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tune", action="store_true", help="two rolling splits inside the training part, not the test")
+    parser.add_argument("--mark", action="store_true", help="the last value and the anchor at each hour of the day")
     parser.add_argument("--models", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
     parser.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="keep forecasts there, and take those that are there"
@@ -112,6 +116,9 @@ def main() -> None:
     table, panel = read()
     n_steps = panel.values.shape[1]
     cut = int(n_steps * 0.8)
+    if arguments.mark:
+        print("\n".join(mark(table, panel, cut)))
+        return
     parts = [(0.6, 0.8), (0.8, 1.0)] if arguments.tune else [(1.0, n_steps / cut)]
     lines: list[str] = []
     for begin, end in parts:
@@ -206,7 +213,7 @@ def anchor(
 ) -> Forecast:
     """LightGBM with its defaults, one model for each hour: 24 lags, the weather at the origin, the clock.
 
-    It learns from a window every hour, or with `daily` from those at the hour of the origins.
+    It learns from a window every hour, or with `daily` from those at the hour of the origins, which is one.
     """
     from lightgbm import LGBMRegressor
 
@@ -223,7 +230,8 @@ def anchor(
     outputs = np.full((len(origins), HORIZON, 1 + len(LEVELS)), np.nan)
     at = np.arange(23, first - HORIZON)
     if daily:
-        at = at[table["hour"].to_numpy()[at] == 23]
+        hour = table["hour"].to_numpy()
+        at = at[hour[at] == hour[origins[0]]]
     matrix, held = features(at), features(origins)
     for step in range(1, HORIZON + 1):
         known = ~np.isnan(pm[at + step])
@@ -231,6 +239,28 @@ def anchor(
         model.fit(matrix[known], pm[at + step][known])
         outputs[:, step - 1, 0] = np.asarray(model.predict(held))
     return Forecast(outputs, time.perf_counter() - began)
+
+
+def mark(table: pl.DataFrame, panel: Panel, first: int) -> list[str]:
+    """RMSE and MAE of the last value and of the anchor, learned either way, by the hour of the origins."""
+    filled = table.with_columns(pl.col("pm2.5").fill_null(strategy="forward").fill_null(strategy="backward"))
+    pm = filled["pm2.5"].to_numpy().astype(np.float64)
+    every = np.arange(first - 1, len(table) - HORIZON)
+    lines = [
+        "| origin | last value | anchor, an origin every 24 h | anchor, every hour |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for hour in range(24):
+        origins = every[filled["hour"].to_numpy()[every] == hour]
+        truth = pm[origins[:, None] + 1 + np.arange(HORIZON)]
+        said = [np.repeat(pm[origins, None], HORIZON, axis=1)]
+        said += [
+            anchor(filled, panel, origins, first, "regression", daily=daily).outputs[..., 0] for daily in (True, False)
+        ]
+        errors = [truth - one for one in said]
+        cells = [f"{np.sqrt(np.mean(e**2)):.1f} / {np.mean(np.abs(e)):.1f}" for e in errors]
+        lines.append(f"| {hour:02d}:00 | {' | '.join(cells)} |")
+    return lines
 
 
 def autogluon(python: str, seconds: int, panel: Panel, origins: np.ndarray, first: int) -> Forecast:

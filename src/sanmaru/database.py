@@ -16,6 +16,7 @@ R = TypeVar("R")
 CONFLICTS = frozenset({"40001", "40p01", "1213"})
 """Codes of transactions that were in each other's way: PostgreSQL's serialisation and deadlock, MySQL's deadlock."""
 TRIES = 6
+"""How often a transaction is begun at most."""
 
 
 def open_engine(url: str, folder: Path, key: str = "pipeline.ledger") -> sa.Engine:
@@ -67,15 +68,16 @@ def in_transaction(engine: sa.Engine, change: Callable[[sa.Connection], R]) -> R
     Raises:
         sqlalchemy.exc.DBAPIError: any other error, and a conflict that came every time.
     """
-    for left in range(TRIES - 1, -1, -1):
+    tries = 1
+    while True:
         try:
             with engine.begin() as connection:
                 return change(connection)
         except sa.exc.DBAPIError as error:
-            if not left or not driver_codes(error) & CONFLICTS:
+            if tries == TRIES or not driver_codes(error) & CONFLICTS:
                 raise
-            time.sleep(random.uniform(0.01, 0.1))
-    raise AssertionError
+        time.sleep(random.uniform(0.01, 0.1))
+        tries += 1
 
 
 def driver_codes(error: sa.exc.DBAPIError) -> set[str]:

@@ -103,6 +103,23 @@ def test_a_failure_in_the_middle_changes_nothing(engine):
     assert found["pm10"].to_list() == old.sort("series", "horizon")["pm10"].to_list()
 
 
+def test_a_write_that_the_database_ended_for_another_is_made_again(engine):
+    written = forecast()
+    upsert_forecasts(engine, written, model="m")  # makes the table
+    ended = []
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def end(_connection, _cursor, statement, *_):
+        if "INSERT" in statement and not ended:
+            ended.append(statement)
+            raise sa.exc.OperationalError(statement, {}, Exception(1213, "Deadlock found when trying to get lock"))
+
+    newer = forecast(seed=5)
+    assert upsert_forecasts(engine, newer, model="m") == len(newer)
+    assert len(ended) == 1
+    assert read(engine)["pm10"].to_list() == newer.sort("series", "horizon")["pm10"].to_list()
+
+
 def test_two_writers_of_the_same_rows_in_other_orders_both_end(database_url, tmp_path):
     written = forecast(25, 24)
     begin, errors = threading.Barrier(2), []

@@ -80,7 +80,7 @@ def propose_series(
     if series is not None:
         data = {"series": series, **data}
     data["target"] = chosen[0] if len(chosen) == 1 else chosen
-    long = to_long(raw, DataConfig(train="", **data), zone=zone)
+    long = to_long(raw, DataConfig(train="", **data, drop=tuple(drop)), zone=zone)
     every = find_every(long.table["series"], long.table["time"], zone)
     constant, static = _unvarying(long, chosen)
     drop += constant

@@ -270,8 +270,8 @@ class Trees(BaseForecaster):
         from sanmaru.tasks.tabular.native import load_forest
 
         features = Features(self.layout)
-        width = len(features.base_names) + len(features.step_names) + 1
-        width += (1 if self.config.strategy == "pooled" else 0) + (1 if self._origin else 0)
+        beside = 1 + bool(self._origin) + (self.config.strategy == "pooled")  # start, its distance, number of the step
+        width = len(features.base_names) + len(features.step_names) + beside
         self._forests: dict[str, Forest] = {name: load_forest(text, width) for name, text in self._texts.items()}
 
     def _save(self, folder: Path) -> dict[str, Any]:
